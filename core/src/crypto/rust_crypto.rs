@@ -1,0 +1,205 @@
+//! [`Crypto`] by the RustCrypto and dalek crates: pure Rust, `no_std`.
+
+use aes::cipher::{KeyIvInit as _, StreamCipher as _, StreamCipherSeek as _};
+use aes_gcm::{AeadInOut as _, Aes128Gcm, KeyInit as _};
+use chacha20poly1305::ChaCha20Poly1305;
+use hkdf::Hkdf;
+use k256::{
+    ecdsa::{
+        SigningKey, VerifyingKey,
+        signature::hazmat::{PrehashSigner as _, PrehashVerifier as _},
+    },
+    elliptic_curve::sec1::ToSec1Point as _,
+};
+use sha2::{Digest as _, Sha256};
+use sha3::Keccak256;
+use x25519_dalek::StaticSecret;
+use zeroize::Zeroize as _;
+
+use super::{AeadError, Crypto, PublicKey, Secret, SecretKey, Signature, TAG_LEN};
+
+/// The default implementation of [`Crypto`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RustCrypto;
+
+#[allow(clippy::expect_used)] // a bug of ours, not an input: `SecretKey` checks the range when it is made
+fn signing_key(secret: &SecretKey) -> SigningKey {
+    SigningKey::from_slice(secret.expose()).expect("a SecretKey is in range")
+}
+
+fn public_from_point(point: &k256::Sec1Point) -> PublicKey {
+    let mut xy = [0; 64];
+    let bytes = point.as_bytes();
+    if let Some(source) = bytes.get(1..65) {
+        xy.copy_from_slice(source);
+    }
+    PublicKey::from_xy(xy)
+}
+
+impl Crypto for RustCrypto {
+    fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        hash.finalize().into()
+    }
+
+    fn keccak256(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut hash = Keccak256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        hash.finalize().into()
+    }
+
+    fn hkdf_sha256(&self, salt: &[u8], ikm: &[u8], info: &[&[u8]], out: &mut [u8]) {
+        let (mut prk, hkdf) = Hkdf::<Sha256>::extract(Some(salt), ikm);
+        // Fails only above 255 hashes of output, which no caller asks for.
+        let expanded = hkdf.expand_multi_info(info, out);
+        debug_assert!(expanded.is_ok());
+        prk.as_mut_slice().zeroize();
+    }
+
+    fn public_key(&self, secret: &SecretKey) -> PublicKey {
+        public_from_point(&signing_key(secret).verifying_key().to_sec1_point(false))
+    }
+
+    fn decompress(&self, compressed: &[u8; 33]) -> Option<PublicKey> {
+        let key = k256::PublicKey::from_sec1_bytes(compressed).ok()?;
+        Some(public_from_point(&key.to_sec1_point(false)))
+    }
+
+    fn secret_key(&self, bytes: &[u8; 32]) -> Option<SecretKey> {
+        SecretKey::from_bytes(bytes).ok()
+    }
+
+    fn sign(&self, secret: &SecretKey, digest: &[u8; 32]) -> Signature {
+        let signed: Result<k256::ecdsa::Signature, _> = signing_key(secret).sign_prehash(digest);
+        // RFC 6979 finds a nonce for every digest; the zero signature, which verifies nowhere,
+        // stands in for the error that cannot be.
+        debug_assert!(signed.is_ok());
+        Signature(signed.map_or([0; 64], |s| s.to_bytes().into()))
+    }
+
+    fn verify(&self, public: &PublicKey, digest: &[u8; 32], signature: &Signature) -> bool {
+        let Ok(key) = VerifyingKey::from_sec1_bytes(&public.sec1()) else { return false };
+        let Ok(signature) = k256::ecdsa::Signature::from_slice(&signature.0) else { return false };
+        key.verify_prehash(digest, &signature).is_ok()
+    }
+
+    fn ecdh(&self, secret: &SecretKey, public: &PublicKey) -> Option<Secret<33>> {
+        let public = k256::PublicKey::from_sec1_bytes(&public.sec1()).ok()?;
+        let scalar = signing_key(secret);
+        let point = public.to_projective() * scalar.as_nonzero_scalar().as_ref();
+        let point = point.to_affine().to_sec1_point(true);
+        let bytes: [u8; 33] = point.as_bytes().try_into().ok()?;
+        Some(Secret::new(bytes))
+    }
+
+    fn x25519_public(&self, secret: &Secret<32>) -> [u8; 32] {
+        x25519_dalek::PublicKey::from(&StaticSecret::from(*secret.expose())).to_bytes()
+    }
+
+    fn x25519(&self, secret: &Secret<32>, public: &[u8; 32]) -> Option<Secret<32>> {
+        let secret = StaticSecret::from(*secret.expose());
+        let shared = secret.diffie_hellman(&x25519_dalek::PublicKey::from(*public));
+        shared.was_contributory().then(|| Secret::new(shared.to_bytes()))
+    }
+
+    fn chacha_seal(&self, key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        let cipher = ChaCha20Poly1305::new(key.expose().into());
+        seal(&cipher, nonce, ad, buf)
+    }
+
+    fn chacha_open(
+        &self,
+        key: &Secret<32>,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), AeadError> {
+        let cipher = ChaCha20Poly1305::new(key.expose().into());
+        cipher.decrypt_inout_detached(nonce.into(), ad, buf.into(), tag.into()).map_err(|_| AeadError)
+    }
+
+    fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        seal(&Aes128Gcm::new(key.expose().into()), nonce, ad, buf)
+    }
+
+    fn aes_gcm_open(
+        &self,
+        key: &Secret<16>,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), AeadError> {
+        let cipher = Aes128Gcm::new(key.expose().into());
+        cipher.decrypt_inout_detached(nonce.into(), ad, buf.into(), tag.into()).map_err(|_| AeadError)
+    }
+
+    fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
+        let mut cipher = ctr::Ctr128BE::<aes::Aes128>::new(key.into(), iv.into());
+        cipher.seek(skip);
+        cipher.apply_keystream(buf);
+    }
+}
+
+fn seal<A>(cipher: &A, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN]
+where
+    A: aes_gcm::AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16>,
+{
+    // Fails only above gigabytes, and no buffer here is longer than 65,535 bytes.
+    let sealed = cipher.encrypt_inout_detached(nonce.into(), ad, buf.into());
+    debug_assert!(sealed.is_ok());
+    sealed.map_or([0; TAG_LEN], Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_decryption_leaves_the_buffer() {
+        let crypto = RustCrypto;
+        let mut buf = *b"some text that is longer than one block of either cipher";
+        let plain = buf;
+        let tag = crypto.chacha_seal(&Secret::new([1; 32]), &[2; 12], b"ad", &mut buf);
+        let sealed = buf;
+        assert_eq!(
+            crypto.chacha_open(&Secret::new([1; 32]), &[2; 12], b"no", &mut buf, &tag),
+            Err(AeadError)
+        );
+        assert_eq!(buf, sealed);
+        crypto.chacha_open(&Secret::new([1; 32]), &[2; 12], b"ad", &mut buf, &tag).unwrap();
+        assert_eq!(buf, plain);
+
+        let tag = crypto.aes_gcm_seal(&Secret::new([1; 16]), &[2; 12], b"ad", &mut buf);
+        let sealed = buf;
+        assert_eq!(
+            crypto.aes_gcm_open(&Secret::new([3; 16]), &[2; 12], b"ad", &mut buf, &tag),
+            Err(AeadError)
+        );
+        assert_eq!(buf, sealed);
+        crypto.aes_gcm_open(&Secret::new([1; 16]), &[2; 12], b"ad", &mut buf, &tag).unwrap();
+        assert_eq!(buf, plain);
+    }
+
+    #[test]
+    fn signing_is_deterministic_and_verifies() {
+        let crypto = RustCrypto;
+        let secret = SecretKey::from_bytes(&[9; 32]).unwrap();
+        let public = crypto.public_key(&secret);
+        assert_eq!(crypto.decompress(&public.compressed()), Some(public));
+        let signature = crypto.sign(&secret, &[5; 32]);
+        assert_eq!(signature, crypto.sign(&secret, &[5; 32]));
+        assert!(crypto.verify(&public, &[5; 32], &signature));
+        assert!(!crypto.verify(&public, &[6; 32], &signature));
+        assert!(!crypto.verify(&public, &[5; 32], &Signature([0; 64])));
+        assert_eq!(crypto.decompress(&[2; 33]).map(|k| k.compressed()), Some([2; 33]));
+        assert_eq!(crypto.decompress(&[5; 33]), None);
+    }
+
+    #[test]
+    fn small_order_points_are_refused() {
+        assert!(RustCrypto.x25519(&Secret::new([7; 32]), &[0; 32]).is_none());
+    }
+}

@@ -1,0 +1,5 @@
+//! Readers and writers over slices: nothing here allocates, keeps state or knows a machine.
+
+pub mod base58;
+pub mod base64url;
+pub mod rlp;
