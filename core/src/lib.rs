@@ -11,6 +11,8 @@ pub mod crypto;
 pub mod id;
 pub mod limits;
 pub mod record;
+#[cfg(feature = "alloc")]
+pub mod refresh;
 pub mod rng;
 pub mod time;
 pub mod wire;
