@@ -88,7 +88,7 @@ pub struct Boot<'a> {
 }
 
 /// A node of the simulation, in the order in which they were added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
@@ -106,7 +106,7 @@ impl fmt::Display for NodeId {
 }
 
 /// One end of a stream. The two ends of a stream have different ids; no id is ever used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub(crate) u64);
 
 impl StreamId {
@@ -125,7 +125,7 @@ impl fmt::Display for StreamId {
 }
 
 /// A write asked of the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriteId(pub(crate) u64);
 
 impl fmt::Display for WriteId {
@@ -133,6 +133,18 @@ impl fmt::Display for WriteId {
         write!(f, "w{}", self.0)
     }
 }
+
+// In traces and in failed assertions the short form is the one that can be found again.
+macro_rules! debug_as_display {
+    ($($id:ty),*) => {$(
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+debug_as_display!(NodeId, StreamId, WriteId);
 
 /// What happens to a machine, beside datagrams, stream bytes, deadlines and commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
