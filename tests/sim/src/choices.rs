@@ -56,7 +56,10 @@ pub trait Source {
     fn answer(&mut self, lane: Lane, ask: Ask) -> u64;
 }
 
-/// The stream of all decisions of a run; see the [module documentation](self).
+/// The stream of all decisions of a run.
+///
+/// Questions are asked on lanes: sub-streams with a name and an index. What one lane answers does not depend on
+/// what others were asked (raw bytes excepted, which all lanes share). 0 is always the mildest answer.
 ///
 /// ```
 /// use coracle_sim::Choices;

@@ -37,7 +37,7 @@ impl Recording {
             .sum()
     }
 
-    /// The byte form; see the [module documentation](self).
+    /// The byte form: small (one to three bytes an answer, as a rule) and stable.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();

@@ -1,8 +1,10 @@
 //! What crashes leave on disks.
 
-use coracle_sim::{Choices, Faults, MILLION, MILLISECOND, SECOND};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::toy::{Command, Seen, world};
+use coracle_sim::{Choices, Context, Faults, MILLION, MILLISECOND, Machine, Output, SECOND, Sim};
+
+use crate::toy::{Command, PORT, Seen, at, ip, world};
 
 fn save(key: u8, value: u8) -> Command {
     Command::Save { key, value }
@@ -104,4 +106,56 @@ fn a_failed_write_is_reported_and_changes_nothing() {
         sim.machine(nodes[0]).unwrap().seen,
         [Seen::NotSaved, Seen::Saved]
     );
+}
+
+/// Announces a value after it has asked for it to be stored, without waiting: a bug to be caught.
+struct Hasty;
+
+impl Machine for Hasty {
+    type Command = ();
+    type Observation = &'static str;
+
+    fn handle_start(&mut self, cx: &mut Context<'_, &'static str>) {
+        cx.bind(PORT);
+    }
+
+    fn handle_command(&mut self, cx: &mut Context<'_, &'static str>, (): ()) {
+        let from: SocketAddr = (Ipv4Addr::UNSPECIFIED, PORT).into();
+        cx.send(from, at(1), b"before");
+        cx.put(b"key", b"value");
+        cx.send(from, at(1), b"after");
+        cx.observe("after");
+        cx.set_deadline(Some(0));
+    }
+}
+
+#[test]
+fn nothing_counts_that_is_done_after_the_crash_point() {
+    let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
+    let node = sim.add_node(ip(1), |_| Hasty).unwrap();
+    sim.observe(|_, step| {
+        let late = |output: &Output<_>| match output {
+            Output::Sent { bytes, .. } => bytes == b"after",
+            Output::Observed(_) => true,
+            _ => false,
+        };
+        match step.outputs.iter().any(late) {
+            true => Err("it went on after its crash".to_owned()),
+            false => Ok(()),
+        }
+    });
+    sim.crash_at_write(node, 1);
+    assert!(sim.command(node, ()));
+    assert!(sim.machine(node).is_none());
+    sim.run_for(SECOND).unwrap();
+    assert_eq!(sim.counters().datagrams_sent, 1);
+    assert_eq!(sim.counters().crashes, 1);
+    sim.restart(node);
+    sim.command(node, ());
+    let failure = sim.run_for(SECOND).unwrap_err();
+    assert_eq!(
+        failure.message, "it went on after its crash",
+        "the eye is open"
+    );
+    assert_eq!(sim.failure(), Some(&failure));
 }
