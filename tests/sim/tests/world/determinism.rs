@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use coracle_sim::{
-    Boot, Cause, Choices, Context, Counters, Event, Faults, MILLISECOND, Machine, NodeId, Output,
-    Recording, SECOND, Sim, Step, StreamId, TraceHash,
+    Ask, Boot, Cause, Choices, Context, Counters, Event, Faults, Lane, MILLISECOND, Machine,
+    NodeId, Output, Recording, SECOND, Sim, Source, Step, StreamId, TraceHash,
 };
 
 use crate::toy::{Command, PORT, Seen, Toy, at, ip, world};
@@ -230,4 +230,75 @@ fn an_address_has_one_owner() {
     sim.move_node(nodes[0], &[ip(9), ip(1)]).unwrap();
     sim.move_node(nodes[0], &[ip(9)]).unwrap();
     sim.add_node(ip(1), |boot| Toy::new(&boot)).unwrap();
+}
+
+/// Walks through all the answers on one lane, depth first; every other lane answers 0.
+#[derive(Default)]
+struct Walk {
+    path: Vec<(u64, u64)>,
+    at: usize,
+}
+
+impl Walk {
+    /// Turns to the next path. False when all have been walked.
+    fn turn(&mut self) -> bool {
+        self.at = 0;
+        while let Some((answer, largest)) = self.path.pop() {
+            if answer < largest {
+                self.path.push((answer + 1, largest));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+struct Walker(Rc<RefCell<Walk>>);
+
+impl Source for Walker {
+    fn answer(&mut self, lane: Lane, ask: Ask) -> u64 {
+        if lane.name != "link.loss" {
+            return 0;
+        }
+        let mut walk = self.0.borrow_mut();
+        let at = walk.at;
+        walk.at += 1;
+        if at == walk.path.len() {
+            walk.path.push((0, ask.largest()));
+        }
+        walk.path[at].0
+    }
+}
+
+#[test]
+fn a_source_of_ones_own_can_try_everything() {
+    let walk = Rc::new(RefCell::new(Walk::default()));
+    let mut hashes = Vec::new();
+    let mut answered = 0;
+    loop {
+        let choices = Choices::from_source("walk", Walker(Rc::clone(&walk)));
+        let mut faults = Faults::none();
+        faults.link.loss = 1;
+        let (mut sim, nodes) = world(choices, faults, 2);
+        sim.command(
+            nodes[0],
+            Command::Ping {
+                to: at(2),
+                count: 1,
+            },
+        );
+        sim.run_until(500 * MILLISECOND).unwrap();
+        answered += usize::from(!sim.machine(nodes[0]).unwrap().seen.is_empty());
+        hashes.push(sim.trace_hash());
+        drop(sim);
+        if !walk.borrow_mut().turn() {
+            break;
+        }
+    }
+    // Each of three tries: the request is lost, or its answer is, or neither, which ends it.
+    assert_eq!(hashes.len(), 1 + 2 + 4 + 8);
+    assert_eq!(answered, 1 + 2 + 4);
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 15, "no two runs are the same");
 }

@@ -351,3 +351,21 @@ fn a_reset_lost_in_a_partition_is_noticed_at_the_next_byte() {
     let closed = sim.machine(nodes[0]).unwrap().closed;
     assert_eq!(closed, Some(CloseReason::Reset));
 }
+
+#[test]
+fn what_arrived_with_its_end_outlives_the_writer() {
+    let (mut sim, nodes) = picky(Mode::Refuse);
+    sim.set_stream_limits(StreamLimits::default());
+    sim.run_until(SECOND).unwrap();
+    sim.command(nodes[0], Mode::Close);
+    sim.run_for(SECOND).unwrap();
+    sim.crash(nodes[0]);
+    sim.run_for(SECOND).unwrap();
+    assert_eq!(sim.machine(nodes[1]).unwrap().closed, None);
+    sim.command(nodes[1], Mode::Bite);
+    sim.command(nodes[1], Mode::Resume);
+    sim.run_for(SECOND).unwrap();
+    let reader = sim.machine(nodes[1]).unwrap();
+    assert_eq!(reader.taken.len(), 10_000);
+    assert_eq!(reader.closed, Some(CloseReason::Finished));
+}
