@@ -1,8 +1,10 @@
 //! Streams: bytes in order, whatever the pieces; and all the ways in which they end.
 
+use std::net::SocketAddr;
+
 use coracle_sim::{
-    Choices, CloseReason, Context, DialError, Event, Faults, MILLION, MILLISECOND, Machine, SECOND,
-    Sim, StreamId, StreamLimits,
+    Boot, Choices, CloseReason, Context, DialError, Event, Faults, MILLION, MILLISECOND, Machine,
+    SECOND, Sim, StreamId, StreamLimits,
 };
 
 use crate::toy::{Command, PORT, Seen, at, ip, pattern, world};
@@ -368,4 +370,79 @@ fn what_arrived_with_its_end_outlives_the_writer() {
     let reader = sim.machine(nodes[1]).unwrap();
     assert_eq!(reader.taken.len(), 10_000);
     assert_eq!(reader.closed, Some(CloseReason::Finished));
+}
+
+#[test]
+fn without_acknowledgements_nothing_is_delivered() {
+    let (mut sim, nodes) = picky(Mode::Bite);
+    sim.run_until(20 * MILLISECOND).unwrap();
+    assert!(sim.machine(nodes[0]).unwrap().wrote > 0);
+    sim.block(nodes[1], nodes[0]);
+    sim.run_for(5 * SECOND).unwrap();
+    assert_eq!(sim.machine(nodes[1]).unwrap().offers, 0);
+    sim.unblock(nodes[1], nodes[0]);
+    sim.run_for(60 * SECOND).unwrap();
+    assert!(sim.machine(nodes[1]).unwrap().taken.len() >= 20_000);
+}
+
+/// Binds its ports at its first start only.
+struct Forgetful {
+    restarts: u32,
+    refused: bool,
+    received: bool,
+}
+
+impl Machine for Forgetful {
+    type Command = ();
+    type Observation = ();
+
+    fn handle_start(&mut self, cx: &mut Context<'_, ()>) {
+        if self.restarts == 0 {
+            cx.bind(PORT);
+            cx.listen(PORT);
+        }
+    }
+
+    fn handle_command(&mut self, cx: &mut Context<'_, ()>, (): ()) {
+        cx.dial(at(2));
+        cx.send(at(1), at(2), b"hello");
+    }
+
+    fn handle_datagram(
+        &mut self,
+        _cx: &mut Context<'_, ()>,
+        _local: SocketAddr,
+        _from: SocketAddr,
+        _bytes: &mut [u8],
+    ) {
+        self.received = true;
+    }
+
+    fn handle_event(&mut self, _cx: &mut Context<'_, ()>, event: Event) {
+        let reason = DialError::Refused;
+        self.refused = matches!(event, Event::DialFailed { reason: why, .. } if why == reason);
+    }
+}
+
+#[test]
+fn a_crash_frees_the_ports() {
+    let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
+    let nodes = [1, 2].map(|number| {
+        let build = |boot: Boot<'_>| Forgetful {
+            restarts: boot.restarts,
+            refused: false,
+            received: false,
+        };
+        sim.add_node(ip(number), build).unwrap()
+    });
+    for restarts in [0, 1] {
+        sim.command(nodes[0], ());
+        sim.run_for(SECOND).unwrap();
+        let there = sim.machine(nodes[1]).unwrap();
+        assert_eq!(there.restarts, restarts);
+        assert_eq!(there.received, restarts == 0);
+        assert_eq!(sim.machine(nodes[0]).unwrap().refused, restarts == 1);
+        sim.crash(nodes[1]);
+        sim.restart(nodes[1]);
+    }
 }
