@@ -1,1 +1,64 @@
-//! x
+//! Drives a Coracle [`Node`](coracle_core::node::Node) over tokio: sockets, timers, storage.
+//!
+//! This crate holds no protocol decision. It binds, reads, hands over, polls, writes and sleeps;
+//! what it does with a packet or a connection is whatever the node's next action says.
+//!
+//! ```no_run
+//! use coracle_core::{crypto::SecretKey, node::{Config, Notice}, rng::Seed};
+//! use coracle_tokio::{Listen, NoStore, Sockets};
+//!
+//! # async fn run(config: Config) -> Result<(), coracle_tokio::StartError> {
+//! let listen = Listen { tcp: vec!["0.0.0.0:3610".parse().unwrap()], udp: vec!["0.0.0.0:3630".parse().unwrap()] };
+//! let sockets = Sockets::bind(&listen)?;
+//! let node = coracle_tokio::start(sockets, config, NoStore)?;
+//! let mut notices = node.notices();
+//! while let Ok(notice) = notices.recv().await {
+//!     if let Notice::ChannelUp { peer, endpoint, origin, .. } = notice {
+//!         println!("{peer} at {endpoint}, known from {origin}");
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
+//! loop), `stream` (one TCP connection), `storage` (the store's thread), `handle` (what the
+//! embedder holds).
+
+mod driver;
+mod handle;
+mod sockets;
+mod storage;
+mod stream;
+
+pub use handle::{Handle, Stopped};
+pub use sockets::{BindError, Listen, Sockets};
+pub use storage::NoStore;
+
+use coracle_core::node::{Config, ConfigError, Node, Store};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The node's configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The storage thread could not be started.
+    #[error("cannot start the storage thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Starts a node on the current tokio runtime. The ports of `sockets` go into the configuration;
+/// what it held there is replaced.
+///
+/// Dropping the handle, and every clone of it, shuts the node down in good order.
+pub fn start<S: Store>(sockets: Sockets, mut config: Config, store: S) -> Result<Handle, StartError> {
+    config.bound = sockets.bound();
+    let clock = driver::Clock::start();
+    let node = Node::new(clock.now(), config)?;
+    let storage = storage::Storage::start(store).map_err(StartError::Thread)?;
+    Ok(driver::Driver::spawn(node, sockets, storage, clock))
+}

@@ -215,10 +215,13 @@ impl Cluster {
         })
     }
 
-    /// The next member whose entry changed and should be stored, once for each change.
-    pub fn poll_dirty(&mut self) -> Option<MemberIndex> {
-        let i = self.members.iter_mut().position(Member::take_dirty)?;
-        Some(MemberIndex(i as u16))
+    /// The next member whose entry changed and should be stored, once for each change, among those
+    /// that `free` allows.
+    pub fn poll_dirty(&mut self, free: impl Fn(MemberIndex) -> bool) -> Option<MemberIndex> {
+        self.members.iter_mut().enumerate().find_map(|(i, member)| {
+            let index = MemberIndex(i as u16);
+            (free(index) && member.take_dirty()).then_some(index)
+        })
     }
 
     /// Storing a member's entry failed: it is owed again.

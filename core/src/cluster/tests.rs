@@ -114,8 +114,8 @@ fn a_new_record_is_dialled_at_once() {
         endpoint,
         Endpoint { address: "127.0.0.77:3610".parse().unwrap(), origin: Origin::Discovered }
     );
-    assert_eq!(cluster.poll_dirty(), cluster.index_of(identity(2).public_key()));
-    assert_eq!(cluster.poll_dirty(), None);
+    assert_eq!(cluster.poll_dirty(|_| true), cluster.index_of(identity(2).public_key()));
+    assert_eq!(cluster.poll_dirty(|_| true), None);
 }
 
 proptest! {

@@ -1,0 +1,260 @@
+//! `coracle demo`: a cluster of four operators on this machine, two of which move; the mesh heals.
+//!
+//! Everything is real: keys, records, a cluster lock that `lock verify` accepts, databases, and
+//! sockets on loopback. What is not: no key generation ran, so the lock has no validators.
+
+mod operator;
+mod report;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use coracle::cluster_file::{
+    ClusterFile, Content, Outcome,
+    write::{self, NewCluster},
+};
+use coracle_core::{node::Notice, record::Record};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use self::{
+    operator::{Operator, Told},
+    report::Report,
+};
+use super::{
+    error::CliError,
+    events::{self, Names},
+    live::Live,
+    output::Output,
+    run::stop_signal,
+};
+
+/// Operators in the demo, and those that move, by index.
+const OPERATORS: usize = 4;
+const MOVERS: [usize; 2] = [2, 3];
+/// Longest wait for the first mesh, and for the healed one.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause before the two stop, so that a person can see the mesh.
+const LOOK: Duration = Duration::from_millis(700);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Also tell of every dial and ping
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, out: &mut Output) -> Result<ExitCode, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"))?;
+    let live = Live::new(out, OPERATORS, arguments.verbose);
+    runtime.block_on(async {
+        tokio::select! {
+            result = Demo::play(live) => result,
+            () = stop_signal() => Err(CliError::failed("the demo was stopped", "let it run to its end: it takes seconds")),
+        }
+    })
+}
+
+/// The cluster on the stage.
+struct Demo<'a> {
+    live: Live<'a>,
+    names: Names,
+    operators: Vec<Operator>,
+    told: mpsc::UnboundedReceiver<Told>,
+    told_tx: mpsc::UnboundedSender<Told>,
+    /// Everything the demo writes; removed at the end.
+    _directory: tempfile::TempDir,
+}
+
+impl<'a> Demo<'a> {
+    async fn play(live: Live<'a>) -> Result<ExitCode, CliError> {
+        let mut demo = Self::make(live)?;
+        for index in 0..OPERATORS {
+            demo.start(index)?;
+        }
+        let full = demo.mesh("full mesh", Instant::now()).await?;
+        let mut report = Report::new(&demo.operators);
+        let healed = match full {
+            Some(_) => demo.move_two().await?,
+            None => None,
+        };
+        report.finish(&mut demo.operators).await;
+        demo.live.end_table();
+        for operator in &mut demo.operators {
+            operator.stop().await;
+        }
+        report.print(&mut demo.live, healed)?;
+        Ok(if healed.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Makes keys, records with addresses, and the lock; binds the sockets those addresses name.
+    fn make(mut live: Live<'a>) -> Result<Self, CliError> {
+        let directory = tempfile::Builder::new().prefix("coracle-demo-").tempdir().map_err(|error| {
+            CliError::failed(format!("cannot make a temporary directory: {error}"), "check TMPDIR and its space")
+        })?;
+        let mut operators = Vec::new();
+        for index in 0..OPERATORS {
+            operators.push(Operator::make(index, directory.path())?);
+        }
+        let file = lock_of(&operators)?;
+        let json = write::to_json(file.content());
+        for operator in &operators {
+            operator.write_lock(&json)?;
+        }
+        let names = Names::by_position(operators.iter().map(Operator::peer_id));
+        live.say(
+            format!("made {OPERATORS} keys, records and a cluster lock in {}", directory.path().display()),
+            json!({"event": "made", "operators": OPERATORS, "directory": directory.path().display().to_string()}),
+        )?;
+        tell_verification(&mut live, &file)?;
+        let (told_tx, told) = mpsc::unbounded_channel();
+        Ok(Self { live, names, operators, told, told_tx, _directory: directory })
+    }
+
+    fn start(&mut self, index: usize) -> Result<(), CliError> {
+        let operator = &mut self.operators[index];
+        operator.start(self.told_tx.clone())?;
+        let (tcp, udp) = operator.listening();
+        self.live.tell(
+            Some(&operator.name),
+            events::step(
+                format!("starts on {tcp}/tcp {udp}/udp"),
+                json!({"event": "started", "tcp": tcp, "udp": udp}),
+            ),
+        )
+    }
+
+    /// Two operators stop, and start elsewhere with their keys and databases. Neither can be found
+    /// by the other at any address that is written down anywhere.
+    async fn move_two(&mut self) -> Result<Option<Duration>, CliError> {
+        tokio::time::sleep(LOOK).await;
+        self.drain().await?;
+        for index in MOVERS {
+            self.operators[index].stop().await;
+            let name = self.operators[index].name.clone();
+            self.live.tell(Some(&name), events::step("stops", json!({"event": "stopped"})))?;
+        }
+        let since = Instant::now();
+        for index in MOVERS {
+            self.operators[index].move_away()?;
+            self.start(index)?;
+        }
+        self.mesh("the mesh has healed", since).await
+    }
+
+    /// Waits until every operator has a channel with a measured ping to every other; `None` when it
+    /// takes too long.
+    async fn mesh(&mut self, done: &str, since: Instant) -> Result<Option<Duration>, CliError> {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            tokio::select! {
+                Some(told) = self.told.recv() => self.tell(&told)?,
+                _ = tick.tick() => {}
+            }
+            let pairs = self.look().await;
+            if pairs == OPERATORS * (OPERATORS - 1) {
+                let took = since.elapsed();
+                self.drain().await?;
+                let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                self.live.good(
+                    format!("{done}: {pairs} directed pairs, each with a measured ping ({ms} ms)"),
+                    json!({"event": "mesh", "mesh": "full", "channels": pairs, "took_ms": ms}),
+                )?;
+                return Ok(Some(took));
+            }
+            if since.elapsed() > PATIENCE {
+                self.live.say(
+                    format!("the mesh is not full: {pairs} of {} directed pairs", OPERATORS * (OPERATORS - 1)),
+                    json!({"event": "mesh", "mesh": "partial", "channels": pairs}),
+                )?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Looks at every node, shows the table, and counts the directed pairs that are complete.
+    async fn look(&mut self) -> usize {
+        let mut pairs = 0;
+        let mut rows = Vec::new();
+        for operator in &mut self.operators {
+            operator.look().await;
+            pairs += operator.pairs();
+            rows.push(report::live_row(operator));
+        }
+        self.live.rows(&rows);
+        pairs
+    }
+
+    async fn drain(&mut self) -> Result<(), CliError> {
+        while let Ok(told) = self.told.try_recv() {
+            self.tell(&told)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, told: &Told) -> Result<(), CliError> {
+        // The end of a channel that we see twice, and pings, are for `--verbose` and programs.
+        let mut event = events::tell(&told.notice, &self.names);
+        if matches!(told.notice, Notice::Unreachable { .. }) {
+            event.weight = events::Weight::Step;
+        }
+        self.live.tell(Some(&self.operators[told.operator].name), event)
+    }
+}
+
+/// The lock of a cluster of these operators, of the newest version.
+fn lock_of(operators: &[Operator]) -> Result<ClusterFile, CliError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        CliError::failed(format!("cannot make the cluster lock: {error}"), "report this as a bug")
+    };
+    let records: Vec<&Record> = operators.iter().map(|operator| &operator.first_record).collect();
+    let new = NewCluster {
+        name: "coracle demo (for testing only: no validators)".to_owned(),
+        uuid: "00000000-0000-4000-8000-000000000000".to_owned(),
+        timestamp: "2026-01-01T00:00:00Z".to_owned(),
+        // Hoodi, a test network.
+        fork_version: [0x10, 0x00, 0x09, 0x10],
+        enrs: records.iter().map(|record| record.to_string()).collect(),
+    };
+    let definition = write::definition(&new).map_err(|error| failed(&error))?;
+    let keys: Vec<_> = operators.iter().map(|operator| operator.secret.clone()).collect();
+    let lock = write::lock_without_validators(definition, &keys).map_err(|error| failed(&error))?;
+    Ok(ClusterFile::from(Content::Lock(lock)))
+}
+
+/// Says how the checks of the lock ended, and what such a lock cannot hold.
+fn tell_verification(live: &mut Live<'_>, file: &ClusterFile) -> Result<(), CliError> {
+    let report = file.verify();
+    let (mut verified, mut not_checked, mut failed) = (0, 0, 0);
+    for check in &report.checks {
+        match check.outcome {
+            Outcome::Verified => verified += 1,
+            Outcome::NotChecked { .. } => not_checked += 1,
+            Outcome::Failed { .. } => failed += 1,
+        }
+    }
+    live.say(
+        format!(
+            "lock verify ({}): {verified} checks verified, {failed} failed, {not_checked} not checked",
+            file.version()
+        ),
+        json!({"event": "lock_verified", "version": file.version().as_str(), "verified": verified,
+               "failed": failed, "not_checked": not_checked}),
+    )?;
+    live.say(
+        "no key generation ran, so the lock has no validators: no BLS keys and shares, deposits, \
+         registrations or aggregate signature; nor did an Ethereum account sign it",
+        json!({"event": "note", "lock_lacks": ["distributed_validators", "public_shares", "deposit_data",
+               "builder_registration", "signature_aggregate", "operator_signatures", "creator_signature"]}),
+    )?;
+    if failed > 0 {
+        return Err(CliError::failed("our own lock does not verify", "report this as a bug"));
+    }
+    Ok(())
+}

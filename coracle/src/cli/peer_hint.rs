@@ -1,0 +1,142 @@
+//! `--peer`: where an operator may be, in any of the forms that operators exchange.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use coracle_core::{
+    crypto::RustCrypto,
+    id::PeerId,
+    node::Config,
+    record::Record,
+    wire::multiaddr::{Host, Multiaddr, Transport},
+};
+
+use super::error::CliError;
+
+/// A peer and where it may be.
+#[derive(Clone, Debug)]
+pub(super) struct PeerHint {
+    text: String,
+    peer: PeerId,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// Addresses as they are.
+    Addresses(Vec<SocketAddr>),
+    /// A name to resolve when the node starts.
+    Name(String, u16),
+}
+
+const FORMS: &str = "expected PEER_ID@HOST:PORT, /ip4/ADDRESS/tcp/PORT/p2p/PEER_ID, or an ENR with an address";
+
+impl FromStr for PeerHint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (peer, place) = if text.starts_with("enr:") {
+            from_record(text)?
+        } else if text.starts_with('/') {
+            from_multiaddr(text)?
+        } else {
+            from_pair(text)?
+        };
+        Ok(Self { text: text.to_owned(), peer, place })
+    }
+}
+
+fn from_record(text: &str) -> Result<(PeerId, Place), String> {
+    let record = Record::from_text(text, &RustCrypto).map_err(|error| error.to_string())?;
+    let addresses: Vec<_> = record.tcp_endpoints().collect();
+    if addresses.is_empty() {
+        return Err("the ENR has no TCP address".to_owned());
+    }
+    Ok((record.peer_id(), Place::Addresses(addresses)))
+}
+
+fn from_multiaddr(text: &str) -> Result<(PeerId, Place), String> {
+    let multiaddr: Multiaddr = text.parse().map_err(|error| format!("{error}; {FORMS}"))?;
+    let Some(peer) = multiaddr.peer else { return Err("the multiaddr does not end in /p2p/PEER_ID".to_owned()) };
+    let Transport::Tcp(port) = multiaddr.transport else {
+        return Err("channels run over TCP, and the multiaddr names another transport".to_owned());
+    };
+    let place = match multiaddr.host {
+        Host::Ip(ip) => Place::Addresses(vec![SocketAddr::new(ip, port)]),
+        Host::Dns(name) | Host::Dns4(name) | Host::Dns6(name) => Place::Name(name.as_str().to_owned(), port),
+    };
+    Ok((peer, place))
+}
+
+fn from_pair(text: &str) -> Result<(PeerId, Place), String> {
+    let (peer, place) = text.split_once('@').ok_or(FORMS)?;
+    let peer = peer.parse().map_err(|error| format!("{error}; {FORMS}"))?;
+    if let Ok(address) = place.parse() {
+        return Ok((peer, Place::Addresses(vec![address])));
+    }
+    let (name, port) = place.rsplit_once(':').ok_or(FORMS)?;
+    let port = port.parse().map_err(|_| format!("{port:?} is not a port"))?;
+    if name.is_empty() {
+        return Err(FORMS.to_owned());
+    }
+    Ok((peer, Place::Name(name.to_owned(), port)))
+}
+
+impl PeerHint {
+    /// Puts the hint into the configuration, resolving a name first.
+    pub(super) async fn apply(&self, config: &mut Config) -> Result<(), CliError> {
+        let member = config
+            .members
+            .iter_mut()
+            .find(|member| PeerId::from_public_key(&member.public_key) == self.peer)
+            .ok_or_else(|| {
+                CliError::failed(
+                    format!("--peer {}: {} is no operator of this cluster", self.text, self.peer),
+                    "`coracle lock show` lists the operators' peer ids",
+                )
+            })?;
+        match &self.place {
+            Place::Addresses(addresses) => member.hints.extend(addresses),
+            Place::Name(name, port) => {
+                let found = tokio::net::lookup_host((name.as_str(), *port)).await.map_err(|error| {
+                    CliError::failed(
+                        format!("--peer {}: cannot resolve {name}: {error}", self.text),
+                        "check the name, or give an IP address",
+                    )
+                })?;
+                member.hints.extend(found);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "16Uiu2HAmPLe7Mzm8TsYUubgCAW1aJoeFScxrLj8ppHFivPo97bUZ";
+
+    #[test]
+    fn all_forms_are_read() {
+        for text in [
+            format!("{PEER}@10.0.0.1:3610"),
+            format!("{PEER}@[::1]:3610"),
+            format!("{PEER}@relay.example:3610"),
+            format!("/ip4/10.0.0.1/tcp/3610/p2p/{PEER}"),
+            format!("/dns/relay.example/tcp/3610/p2p/{PEER}"),
+        ] {
+            let hint: PeerHint = text.parse().unwrap();
+            assert_eq!(hint.peer.to_string(), PEER, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused_with_a_reason() {
+        for text in ["", "10.0.0.1:3610", "x@10.0.0.1:1", "/ip4/1.2.3.4/tcp/1", "enr:-AA", "@", "@:"] {
+            assert!(text.parse::<PeerHint>().is_err(), "{text}");
+        }
+        let udp = format!("/ip4/10.0.0.1/udp/3610/p2p/{PEER}");
+        assert!(udp.parse::<PeerHint>().unwrap_err().contains("TCP"));
+        assert!(format!("{PEER}@host:99999").parse::<PeerHint>().unwrap_err().contains("port"));
+    }
+}

@@ -1,0 +1,259 @@
+//! `coracle run`: a node on a data directory, until it is told to stop.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use coracle::{
+    cluster_file::{ClusterFile, Outcome},
+    data_dir::DataDir,
+    database::Database,
+    files,
+    host::{self, DatabaseStore},
+    key_file,
+};
+use coracle_core::{
+    crypto::RustCrypto,
+    node::{Config, Snapshot},
+    record::Record,
+    refresh::Configured,
+};
+use coracle_tokio::{Handle, Listen, Sockets};
+use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{
+    error::CliError,
+    events::{self, Names, Told, Weight},
+    live::{Live, mark},
+    output::Output,
+    peer_hint::PeerHint,
+};
+
+/// Where a Charon node listens unless it is told otherwise.
+const DEFAULT_TCP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 3610);
+const DEFAULT_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 3630);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The cluster lock or definition [default: the one in the data directory]
+    #[arg(long, value_name = "FILE")]
+    cluster_file: Option<PathBuf>,
+    /// Use the cluster file even if a check of it fails
+    #[arg(long)]
+    no_verify: bool,
+    /// Listen for channels here; once for IPv4, once for IPv6 [default: 0.0.0.0:3610]
+    #[arg(long, value_name = "IP:PORT")]
+    tcp: Vec<SocketAddr>,
+    /// Listen for discovery here; once for IPv4, once for IPv6 [default: 0.0.0.0:3630]
+    #[arg(long, value_name = "IP:PORT")]
+    udp: Vec<SocketAddr>,
+    /// Advertise this address, whatever the interfaces or other operators say; once a family
+    #[arg(long, value_name = "IP")]
+    external_ip: Vec<IpAddr>,
+    /// Advertise the addresses of this name, looked up again every minute
+    #[arg(long, value_name = "NAME")]
+    external_hostname: Option<String>,
+    /// Advertise this TCP port [default: the one listened on]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    external_tcp_port: Option<u16>,
+    /// Advertise this UDP port [default: the one listened on]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    external_udp_port: Option<u16>,
+    /// Where an operator may be: PEER_ID@HOST:PORT, a multiaddr that ends in /p2p/PEER_ID, or its ENR
+    #[arg(long, value_name = "PEER")]
+    peer: Vec<PeerHint>,
+    /// The ENR of a node outside the cluster that helps to find others
+    #[arg(long, value_name = "ENR")]
+    bootnode: Vec<String>,
+    /// Also tell of every dial and ping
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -> Result<ExitCode, CliError> {
+    data_dir.check_key_lock(SystemTime::now())?;
+    let secret = key_file::load(&data_dir.key_file())?;
+    let path = arguments.cluster_file.clone().or_else(|| data_dir.cluster_file()).ok_or_else(|| {
+        CliError::failed(
+            format!("no cluster-lock.json or cluster-definition.json in {}", data_dir.path().display()),
+            "name the file with --cluster-file, or its directory with --data-dir",
+        )
+    })?;
+    let file = files::read_cluster_file(&path)?;
+    let unchecked = verified(&file, &path, arguments.no_verify)?;
+    let database = Database::open(&data_dir.database())?;
+    let mut config = host::configure(secret, &file, &database)?;
+    let names = Names::by_position(file.members()?.iter().map(|member| member.record.peer_id()));
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"))?;
+    runtime.block_on(async {
+        configure(&mut config, arguments).await?;
+        let sockets = Sockets::bind(&arguments.listen())?;
+        let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
+        for line in unchecked {
+            live.tell(
+                None,
+                Told {
+                    weight: Weight::Trouble,
+                    object: object(json!({"event": "note", "note": line})),
+                    line,
+                },
+            )?;
+        }
+        let listening: Vec<String> = sockets
+            .tcp_addresses()
+            .map(|a| format!("{a}/tcp"))
+            .chain(sockets.udp_addresses().map(|a| format!("{a}/udp")))
+            .collect();
+        live.say(
+            format!("{} of {} listens on {}", names_own(&config, &names), path.display(), listening.join(" ")),
+            json!({"event": "listening", "addresses": listening}),
+        )?;
+        let node = coracle_tokio::start(sockets, config, DatabaseStore(database)).map_err(start_error)?;
+        watch(&node, &names, &mut live).await?;
+        live.end_table();
+        live.say("stopping: closing channels", json!({"event": "stopping"}))?;
+        node.shutdown().await;
+        live.say("stopped", json!({"event": "stopped"}))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    fn listen(&self) -> Listen {
+        let or = |given: &Vec<SocketAddr>, default| if given.is_empty() { vec![default] } else { given.clone() };
+        Listen { tcp: or(&self.tcp, DEFAULT_TCP), udp: or(&self.udp, DEFAULT_UDP) }
+    }
+}
+
+/// Refuses a file of which a check fails; returns notes on what was not checked, or not believed.
+fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Result<Vec<String>, CliError> {
+    let report = file.verify();
+    let failed: Vec<String> = report
+        .failed()
+        .map(|check| match &check.outcome {
+            Outcome::Failed { expected, found } => {
+                format!("{}: expected {expected}, found {found}", check.field)
+            }
+            _ => check.field.clone(),
+        })
+        .collect();
+    if failed.is_empty() {
+        return Ok(Vec::new());
+    }
+    if no_verify {
+        return Ok(failed.into_iter().map(|check| format!("used all the same (--no-verify): {check}")).collect());
+    }
+    Err(CliError::failed(
+        format!("{} is refused: {}", path.display(), failed.join("; ")),
+        "get the file again from the cluster's creator; `coracle lock verify` lists every check",
+    ))
+}
+
+/// What the flags say, put into the configuration.
+async fn configure(config: &mut Config, arguments: &Arguments) -> Result<(), CliError> {
+    let v4 = arguments.external_ip.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
+    let v6 = arguments.external_ip.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
+    config.configured = Configured {
+        ip4: v4,
+        ip6: v6,
+        udp_port: arguments.external_udp_port,
+        tcp_port: arguments.external_tcp_port,
+    };
+    config.hostname.clone_from(&arguments.external_hostname);
+    for text in &arguments.bootnode {
+        let record = Record::from_text(text, &RustCrypto).map_err(|error| {
+            CliError::failed(format!("--bootnode {text}: {error}"), "give a whole ENR, beginning with enr:")
+        })?;
+        config.bootnodes.push(record);
+    }
+    for hint in &arguments.peer {
+        hint.apply(config).await?;
+    }
+    Ok(())
+}
+
+fn names_own(config: &Config, names: &Names) -> String {
+    config.lock_record.as_ref().map_or_else(|| "this node".to_owned(), |record| names.of(&record.peer_id()))
+}
+
+fn start_error(error: coracle_tokio::StartError) -> CliError {
+    match error {
+        coracle_tokio::StartError::Bind(error) => error.into(),
+        other => CliError::failed(other, "check the flags and the cluster file"),
+    }
+}
+
+/// Tells what happens until a signal says stop.
+async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), CliError> {
+    let mut notices = node.notices();
+    let mut refresh = tokio::time::interval(Duration::from_millis(500));
+    let mut stop = std::pin::pin!(stop_signal());
+    loop {
+        tokio::select! {
+            notice = notices.recv() => match notice {
+                Ok(notice) => live.tell(None, events::tell(&notice, names))?,
+                Err(RecvError::Lagged(missed)) => live.say(
+                    format!("{missed} events were missed: this output is too slow"),
+                    json!({"event": "missed", "count": missed}),
+                )?,
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            _ = refresh.tick() => {
+                let Ok(snapshot) = node.snapshot().await else { return Ok(()) };
+                live.rows(&rows(&snapshot, names));
+            }
+            () = &mut stop => return Ok(()),
+        }
+    }
+}
+
+fn rows(snapshot: &Snapshot, names: &Names) -> Vec<String> {
+    snapshot
+        .members
+        .iter()
+        .map(|member| {
+            let state = match member.channel {
+                Some(channel) => {
+                    let rtt = channel.rtt.map_or_else(String::new, |rtt| {
+                        format!("{:>9.2} ms", rtt.as_secs_f64() * 1e3)
+                    });
+                    format!("{:<24} {:<9}{rtt}", channel.endpoint, channel.origin)
+                }
+                None => events::because(member.reachability),
+            };
+            format!("{} {:<12} {state}", mark(member.channel.is_some()), names.of(&member.peer_id))
+        })
+        .collect()
+}
+
+/// Ends when the process is asked to stop: Ctrl-C, or SIGTERM where there is such a thing.
+pub(super) async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    match value {
+        serde_json::Value::Object(object) => object,
+        _ => serde_json::Map::new(),
+    }
+}

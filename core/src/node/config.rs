@@ -1,0 +1,58 @@
+//! What a node is made from.
+
+use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
+use crate::{
+    cluster::MemberConfig,
+    crypto::SecretKey,
+    record::Record,
+    refresh::{Bound, Configured},
+    rng::Seed,
+};
+
+/// Everything a node needs to know at its start. The host fills it from its files and flags.
+#[derive(Debug)]
+pub struct Config {
+    /// The node's own key.
+    pub secret: SecretKey,
+    /// 32 fresh random bytes: every random decision of this start follows from them.
+    pub seed: Seed,
+    /// The wall clock in milliseconds since 1970 (section 4: the first sequence number).
+    pub wall_clock_ms: u64,
+    /// All members, ourselves among them.
+    pub members: Vec<MemberConfig>,
+    /// Our own record in the cluster file.
+    pub lock_record: Option<Record>,
+    /// Our own record in the node database.
+    pub stored_record: Option<Record>,
+    /// Ports of the node's sockets.
+    pub bound: Bound,
+    /// Addresses and ports to advertise, if configured.
+    pub configured: Configured,
+    /// A hostname to advertise the addresses of, resolved again and again.
+    pub hostname: Option<String>,
+    /// Nodes outside the cluster through which others can be found.
+    pub bootnodes: Vec<Record>,
+    /// Time between two pings inside a channel.
+    pub ping_interval: Duration,
+}
+
+impl Config {
+    /// A configuration with the members and nothing else.
+    pub const fn new(secret: SecretKey, seed: Seed, members: Vec<MemberConfig>) -> Self {
+        Self {
+            secret,
+            seed,
+            wall_clock_ms: 0,
+            members,
+            lock_record: None,
+            stored_record: None,
+            bound: Bound { udp4: None, tcp4: None, udp6: None, tcp6: None },
+            configured: Configured { ip4: None, ip6: None, udp_port: None, tcp_port: None },
+            hostname: None,
+            bootnodes: Vec::new(),
+            ping_interval: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Connections: their beginning, their bytes, their end, and which of two is kept.
+
+use core::net::SocketAddr;
+
+use super::{
+    Node,
+    action::{ConnId, RequestError},
+    conns::{Close, Conn, Ended, Stage},
+    notice::{Failure, Notice},
+};
+use crate::{
+    channel::{Channel, ChannelEvent},
+    cluster::{Endpoint, MemberIndex, Origin},
+    crypto::Crypto,
+    handshake::{Finished, Initiator, Responder},
+    id::PeerId,
+    limits::{CLOSE_TIMEOUT, DIAL_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CHANNELS_PER_MEMBER, MAX_PENDING_INBOUND},
+    time::Instant,
+};
+
+impl<C: Crypto> Node<C> {
+    /// Takes a slot for a dial; `None` when there is none.
+    pub(super) fn begin_dial(&mut self, now: Instant, member: MemberIndex, to: Endpoint) -> Option<ConnId> {
+        let id = ConnId::dialled(self.fresh_id());
+        let inserted = self.conns.insert(Conn {
+            id,
+            remote: to.address,
+            origin: to.origin,
+            member: Some(member),
+            stage: Stage::Dialling,
+            writable: false,
+            confirmed: false,
+            deadline: Some(now + DIAL_TIMEOUT),
+            stalled: false,
+            close: None,
+        });
+        if !inserted {
+            self.counters.dials_without_room += 1;
+            self.cluster.handle_dial_failed(now, member);
+            return None;
+        }
+        let peer = self.peer_id(member);
+        self.notify(Notice::Dialling { peer, conn: id, endpoint: to.address, origin: to.origin });
+        Some(id)
+    }
+
+    pub(super) fn dial_succeeded(&mut self, now: Instant, id: ConnId) {
+        let Self { conns, cluster, handshake_rng, static_key, identity, .. } = self;
+        let Some(conn) = conns.find(id).filter(|conn| matches!(conn.stage, Stage::Dialling)) else { return };
+        let Some(member) = conn.member else { return };
+        let expected = cluster.member(member).peer_id();
+        conn.stage = Stage::Initiator(Initiator::new(identity, static_key, handshake_rng, Some(expected)));
+        conn.deadline = Some(now + HANDSHAKE_TIMEOUT);
+        conn.writable = true;
+    }
+
+    pub(super) fn accepted(&mut self, now: Instant, id: ConnId, from: SocketAddr) {
+        let pending = self.conns.iter().filter(|conn| conn.is_pending_inbound()).count();
+        let responder = Responder::new(&self.identity, &self.static_key, &mut self.handshake_rng);
+        let room = pending < MAX_PENDING_INBOUND && !self.shutting_down;
+        let inserted = room
+            && self.conns.insert(Conn {
+                id,
+                remote: from,
+                origin: Origin::Inbound,
+                member: None,
+                stage: Stage::Responder(responder),
+                writable: true,
+                confirmed: false,
+                deadline: Some(now + HANDSHAKE_TIMEOUT),
+                stalled: false,
+                close: None,
+            });
+        if !inserted {
+            self.counters.inbound_without_room += 1;
+            let _ = self.turned_away.push(id);
+            self.notify(Notice::Refused { conn: id, from, reason: Failure::NoRoom });
+        }
+    }
+
+    /// Bytes arrived: the handshake or the channel takes what it can.
+    pub(super) fn connection_bytes(&mut self, now: Instant, id: ConnId, bytes: &mut [u8]) -> usize {
+        let mut taken = 0;
+        loop {
+            let Some(conn) = self.conns.find(id) else { return bytes.len() };
+            if conn.close.is_some() {
+                return bytes.len();
+            }
+            let rest = &mut bytes[taken..];
+            let result = match &mut conn.stage {
+                Stage::Initiator(machine) => {
+                    machine.handle_bytes(&self.identity, rest).map_err(Failure::Handshake)
+                }
+                Stage::Responder(machine) => {
+                    machine.handle_bytes(&self.identity, rest).map_err(Failure::Handshake)
+                }
+                Stage::Channel(channel) => {
+                    channel.handle_bytes(&self.identity, now, rest).map_err(Failure::Channel)
+                }
+                // Bytes before the driver said Connected, or after the end: nobody's.
+                Stage::Dialling | Stage::Dead => return bytes.len(),
+            };
+            let n = match result {
+                Ok(n) => n,
+                Err(failure) => {
+                    self.fail(now, id, failure);
+                    return bytes.len();
+                }
+            };
+            taken += n;
+            conn.stalled = taken < bytes.len();
+            if n > 0 {
+                self.heard(now, id);
+            }
+            let finished = self.finish_handshake(now, id);
+            self.channel_events(now, id);
+            if n == 0 && !finished {
+                return taken;
+            }
+        }
+    }
+
+    /// A handshake that is through becomes a channel, if its peer is admitted. Returns whether
+    /// there is a channel now that may take the bytes that are left.
+    pub(super) fn finish_handshake(&mut self, now: Instant, id: ConnId) -> bool {
+        let Some(conn) = self.conns.find(id) else { return false };
+        let finished = match core::mem::replace(&mut conn.stage, Stage::Dead) {
+            Stage::Initiator(machine) => machine.finish().map_err(Stage::Initiator),
+            Stage::Responder(machine) => machine.finish().map_err(Stage::Responder),
+            other => Err(other),
+        };
+        match finished {
+            Err(stage) => {
+                conn.stage = stage;
+                false
+            }
+            Ok(finished) => self.admit(now, id, finished),
+        }
+    }
+
+    fn admit(&mut self, now: Instant, id: ConnId, finished: Finished) -> bool {
+        let peer = finished.peer_id();
+        let Self { conns, cluster, channel_config, channel_rng, .. } = self;
+        let Some(conn) = conns.find(id) else { return false };
+        let member = cluster.index_of(finished.peer());
+        let (admitted, member) = match (finished.admit(|key| cluster.admits(key)), member) {
+            (Ok(admitted), Some(member)) => (admitted, member),
+            _ => {
+                self.fail(now, id, Failure::NotAMember(peer));
+                return false;
+            }
+        };
+        conn.stage = Stage::Channel(Channel::new(admitted, now, channel_config, channel_rng));
+        conn.member = Some(member);
+        conn.deadline = None;
+        if id.is_accepted() {
+            // The initiator's last message proved that it has the channel too.
+            self.confirm(now, id);
+        }
+        true
+    }
+
+    /// Something authentic came from the peer.
+    fn heard(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.find(id) else { return };
+        if !conn.confirmed && matches!(conn.stage, Stage::Channel(_)) {
+            self.confirm(now, id);
+        }
+    }
+
+    /// A channel counts from now on: of two, one is chosen, and attempts still under way end.
+    fn confirm(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.conns.find(id) else { return };
+        conn.confirmed = true;
+        let (Some(member), endpoint, origin) = (conn.member, conn.remote, conn.origin) else { return };
+        let dialled = Self::dialled_origin(origin).then_some(endpoint);
+        self.cluster.handle_connected(member, dialled);
+        let peer = self.peer_id(member);
+        self.notify(Notice::ChannelUp { peer, conn: id, endpoint, origin });
+        self.deduplicate(now, member, id);
+    }
+
+    /// Of the connections to one member the one dialled by the larger peer id stays, and only the
+    /// dialler of another closes it: both sides come to the same choice without a word, and no
+    /// interleaving closes both.
+    fn deduplicate(&mut self, now: Instant, member: MemberIndex, newest: ConnId) {
+        let we_are_larger = self.identity.peer_id() > self.peer_id(member);
+        loop {
+            let of_member = |conn: &&Conn| conn.member == Some(member) && conn.close.is_none();
+            let channels = || self.conns.iter().filter(of_member).filter(|c| c.is_channel());
+            let their_channel = channels().any(|c| c.id.is_accepted() && c.confirmed);
+            let our_oldest = channels().filter(|c| !c.id.is_accepted()).map(|c| c.id).min();
+            let surplus = |conn: &&Conn| {
+                if conn.id.is_accepted() {
+                    return false;
+                }
+                // An attempt is of no use beside a channel; a second channel of our own dialling
+                // neither; and our only one gives way to the larger's.
+                conn.is_attempt()
+                    || (conn.is_channel() && Some(conn.id) != our_oldest)
+                    || (conn.is_channel() && !we_are_larger && their_channel)
+            };
+            let Some(surplus) = self.conns.iter().filter(of_member).find(surplus).map(|c| c.id) else { break };
+            self.fail(now, surplus, Failure::Duplicate);
+        }
+        // A peer that dials again and again without closing keeps its newest connections.
+        let inbound = || {
+            self.conns.iter().filter(|c| {
+                c.member == Some(member) && c.is_channel() && c.id.is_accepted() && c.id != newest
+            })
+        };
+        if inbound().count() >= MAX_CHANNELS_PER_MEMBER
+            && let Some(oldest) = inbound().map(|c| c.id).min()
+        {
+            self.fail(now, oldest, Failure::Duplicate);
+        }
+    }
+
+    /// What the channel has to tell.
+    pub(super) fn channel_events(&mut self, now: Instant, id: ConnId) {
+        loop {
+            let Some(conn) = self.conns.find(id) else { return };
+            let Stage::Channel(channel) = &mut conn.stage else { return };
+            let Some(event) = channel.poll_event() else { return };
+            let Some(member) = conn.member else { return };
+            match event {
+                ChannelEvent::Pong { rtt } => {
+                    let peer = self.peer_id(member);
+                    self.notify(Notice::Ping { peer, conn: id, rtt });
+                }
+                ChannelEvent::Closed(_) => self.fail(now, id, Failure::ClosedByPeer),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn connection_timeouts(&mut self, now: Instant) {
+        while let Some(late) = self
+            .conns
+            .iter()
+            .find(|conn| conn.close.is_none() && conn.deadline.is_some_and(|at| now >= at))
+            .map(|conn| conn.id)
+        {
+            self.fail(now, late, Failure::Timeout);
+        }
+        loop {
+            let failed = self.conns.iter_mut().find_map(|conn| {
+                let Stage::Channel(channel) = &mut conn.stage else { return None };
+                if conn.close.is_some() || channel.next_timeout().is_none_or(|at| now < at) {
+                    return None;
+                }
+                Some((conn.id, channel.handle_timeout(now)))
+            });
+            let Some((id, result)) = failed else { return };
+            if let Err(error) = result {
+                self.fail(now, id, Failure::Channel(error));
+            }
+            self.channel_events(now, id);
+        }
+    }
+
+    /// We end a connection: it is closed at the next poll, after a farewell where that helps.
+    pub(super) fn fail(&mut self, now: Instant, id: ConnId, reason: Failure) {
+        let Some(conn) = self.conns.find(id).filter(|conn| conn.close.is_none()) else { return };
+        let farewell = matches!(reason, Failure::Duplicate | Failure::Shutdown);
+        conn.close = Some(match &mut conn.stage {
+            Stage::Channel(channel) if farewell => {
+                channel.close();
+                Close::Flush(now + CLOSE_TIMEOUT)
+            }
+            _ => Close::Now,
+        });
+        let ended = Ended::of(conn, reason);
+        self.ended(now, ended);
+    }
+
+    /// The driver says that a connection is over.
+    pub(super) fn end(&mut self, now: Instant, id: ConnId, reason: Failure) {
+        let Some(conn) = self.conns.remove(id) else { return };
+        if conn.close.is_none() {
+            self.ended(now, Ended::of(&conn, reason));
+        }
+    }
+
+    /// Tells the cluster and the embedder what the end of a connection means.
+    fn ended(&mut self, now: Instant, ended: Ended) {
+        let Ended { id, remote, origin, member, was_confirmed, reason } = ended;
+        let Some(member) = member else {
+            self.counters.inbound_refused += 1;
+            self.notify(Notice::Refused { conn: id, from: remote, reason });
+            return;
+        };
+        let peer = self.peer_id(member);
+        if was_confirmed {
+            let still_connected = self.has_channel(member);
+            if !still_connected && !self.shutting_down {
+                self.cluster.handle_disconnected(now, member);
+            }
+            self.notify(Notice::ChannelDown { peer, conn: id, reason, still_connected });
+        } else if Self::dialled_origin(origin) {
+            self.cluster.handle_dial_failed(now, member);
+            self.notify(Notice::DialFailed { peer, conn: id, endpoint: remote, origin, reason });
+        }
+    }
+
+    fn has_channel(&self, member: MemberIndex) -> bool {
+        self.conns.iter().any(|c| c.member == Some(member) && c.confirmed && c.is_channel())
+    }
+
+    pub(super) fn ping(&mut self, now: Instant, peer: PeerId) -> Result<(), RequestError> {
+        let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
+        let conn = self.conns.iter_mut().find(|c| c.member == Some(member) && c.confirmed && c.is_channel());
+        match conn.map(|conn| &mut conn.stage) {
+            Some(Stage::Channel(channel)) => {
+                channel.ping(now);
+                Ok(())
+            }
+            _ => Err(RequestError::NotConnected),
+        }
+    }
+
+    pub(super) fn shut_down(&mut self, now: Instant) {
+        self.shutting_down = true;
+        while let Some(open) = self.conns.iter().find(|conn| conn.close.is_none()).map(|conn| conn.id) {
+            self.fail(now, open, Failure::Shutdown);
+        }
+    }
+}

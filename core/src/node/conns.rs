@@ -1,0 +1,172 @@
+//! The node's connections: each from its dial or acceptance through the handshake to its channel.
+
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+
+use super::{action::ConnId, notice::Failure};
+use crate::{
+    channel::Channel,
+    cluster::{MemberIndex, Origin},
+    handshake::{Initiator, Responder},
+    time::{Instant, earlier},
+};
+
+/// How far a connection is.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // slots are allocated once, for the largest stage
+pub(super) enum Stage {
+    /// The driver dials.
+    Dialling,
+    /// We dialled, and authenticate.
+    Initiator(Initiator),
+    /// We accepted, and authenticate.
+    Responder(Responder),
+    /// Authenticated and admitted.
+    Channel(Channel),
+    /// Nothing is read or written any more; the slot waits for [`Conn::close`] to be handed out.
+    Dead,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) id: ConnId,
+    pub(super) remote: SocketAddr,
+    /// How we knew where to dial, or [`Origin::Inbound`].
+    pub(super) origin: Origin,
+    /// The member we dialled, or that authenticated.
+    pub(super) member: Option<MemberIndex>,
+    pub(super) stage: Stage,
+    /// The driver takes a write.
+    pub(super) writable: bool,
+    /// The peer has proved that it has the channel too: only then does it count.
+    pub(super) confirmed: bool,
+    /// When the present stage has to be over.
+    pub(super) deadline: Option<Instant>,
+    /// Bytes were offered and not all taken.
+    pub(super) stalled: bool,
+    /// To be closed, and whether what the channel owes is written before.
+    pub(super) close: Option<Close>,
+}
+
+/// A wish to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// At once.
+    Now,
+    /// After the channel's farewell, or at this time.
+    Flush(Instant),
+}
+
+impl Conn {
+    pub(super) fn is_channel(&self) -> bool {
+        self.close.is_none() && matches!(self.stage, Stage::Channel(_))
+    }
+
+    /// A dial or handshake of ours that is not a channel yet.
+    pub(super) fn is_attempt(&self) -> bool {
+        self.close.is_none() && !self.id.is_accepted() && !matches!(self.stage, Stage::Channel(_) | Stage::Dead)
+    }
+
+    /// An accepted connection that has not authenticated.
+    pub(super) fn is_pending_inbound(&self) -> bool {
+        self.id.is_accepted() && matches!(self.stage, Stage::Responder(_))
+    }
+
+    /// When something has to happen to this connection.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let close = match self.close {
+            Some(Close::Flush(at)) => return Some(at),
+            Some(Close::Now) => return None,
+            None => None,
+        };
+        let channel = match &self.stage {
+            Stage::Channel(channel) => channel.next_timeout(),
+            _ => None,
+        };
+        earlier(close, earlier(self.deadline, channel))
+    }
+}
+
+/// The table of connections: slots allocated once.
+#[derive(Debug)]
+pub(super) struct Conns {
+    slots: Box<[Option<Conn>]>,
+    /// Where the search for something to write goes on, so that no connection starves.
+    cursor: usize,
+}
+
+impl Conns {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { slots: (0..capacity).map(|_| None).collect(), cursor: 0 }
+    }
+
+    /// Puts a connection into a free slot; `false` when there is none.
+    pub(super) fn insert(&mut self, conn: Conn) -> bool {
+        match self.slots.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => {
+                *slot = Some(conn);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn find(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.iter_mut().find(|conn| conn.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
+        self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(|conn| conn.id == id))?.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.slots.iter().flatten()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {
+        self.slots.iter_mut().flatten()
+    }
+
+    /// The first connection from the cursor on for which `f` has an answer; the cursor moves
+    /// behind it.
+    pub(super) fn next_where<T>(&mut self, mut f: impl FnMut(&mut Conn) -> Option<T>) -> Option<T> {
+        let count = self.slots.len();
+        for offset in 0..count {
+            let index = (self.cursor + offset) % count;
+            if let Some(answer) = self.slots[index].as_mut().and_then(&mut f) {
+                self.cursor = (index + 1) % count;
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.iter().map(Conn::next_timeout).fold(None, earlier)
+    }
+}
+
+/// What the end of a connection means for its member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) id: ConnId,
+    pub(super) remote: SocketAddr,
+    pub(super) origin: Origin,
+    pub(super) member: Option<MemberIndex>,
+    pub(super) was_confirmed: bool,
+    pub(super) reason: Failure,
+}
+
+impl Ended {
+    pub(super) fn of(conn: &Conn, reason: Failure) -> Self {
+        Self {
+            id: conn.id,
+            remote: conn.remote,
+            origin: conn.origin,
+            member: conn.member,
+            was_confirmed: conn.confirmed,
+            reason,
+        }
+    }
+}

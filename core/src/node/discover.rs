@@ -1,0 +1,51 @@
+//! What discovery tells, brought to the cluster, the own record and the embedder.
+
+use super::{Node, notice::Notice};
+use crate::{
+    cluster::{Origin, RecordOutcome},
+    crypto::Crypto,
+    discovery,
+    record::Record,
+    time::Instant,
+};
+
+impl<C: Crypto> Node<C> {
+    /// Takes all that discovery has to tell.
+    pub(super) fn route_discovery(&mut self, now: Instant) {
+        while let Some(event) = self.discovery.poll_event() {
+            match event {
+                discovery::Event::RecordSeen { record, .. } => self.record_seen(now, &record),
+                discovery::Event::Vote { from, observed } => self.voted(now, from, observed),
+                discovery::Event::LookupDone { request, found, .. } => {
+                    if let Some(record) = &found {
+                        self.record_seen(now, record);
+                    }
+                    self.lookup_done(request, found.as_ref());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn record_seen(&mut self, now: Instant, record: &Record) {
+        let Some(index) = self.cluster.index_of(record.public_key()) else { return };
+        let (peer, seq) = (self.peer_id(index), record.seq());
+        match self.cluster.handle_record(now, record, Origin::Discovered) {
+            RecordOutcome::Updated => {
+                self.notify(Notice::PeerRecord { peer, seq, addresses: *record.addresses() });
+            }
+            RecordOutcome::Conflict => {
+                self.counters.record_conflicts += 1;
+                self.notify(Notice::RecordConflict { peer, seq });
+            }
+            RecordOutcome::Known | RecordOutcome::NotAMember => {}
+        }
+    }
+
+    fn lookup_done(&mut self, done: discovery::RequestId, found: Option<&Record>) {
+        let Some(i) = self.lookups.iter().position(|lookup| lookup.discovery == done) else { return };
+        let lookup = self.lookups.swap_remove(i);
+        let found = found.and_then(|record| record.udp_endpoints().next());
+        self.notify(Notice::LookedUp { request: lookup.request, target: lookup.target, found });
+    }
+}

@@ -1,0 +1,367 @@
+//! The public machine over all others: events in, actions out (`ARCHITECTURE.md`, "The machine").
+//!
+//! One loop drives it: feed one event, then [`Node::poll`] until [`Action::Wait`]. The node alone
+//! routes between the machines below it:
+//!
+//! - [`refresh`](crate::refresh) settles the own record; until that is published nothing is dialled
+//!   and no datagram is answered;
+//! - [`discovery`](crate::discovery) tells of members' newer records and of our address as seen by
+//!   members;
+//! - [`cluster`](crate::cluster) says whom to dial and whom to look up, and who is admitted;
+//! - [`handshake`](crate::handshake) and [`channel`](crate::channel) run on each connection.
+//!
+//! Nothing is allocated after [`Node::new`].
+
+mod action;
+mod config;
+mod connect;
+mod conns;
+mod discover;
+mod notice;
+mod poll;
+mod store;
+mod view;
+
+use alloc::{boxed::Box, collections::VecDeque, string::String};
+use core::net::{IpAddr, SocketAddr};
+
+pub use action::{
+    Action, Command, ConnId, DialError, Event, RequestError, RequestId, ResolveId, StoreId, StoreItem,
+    StoredPeer,
+};
+pub use config::Config;
+use conns::Conns;
+pub use notice::{Failure, Notice};
+pub use store::Store;
+pub use view::{ChannelView, Counters, MemberSnapshot, MemberView, Snapshot};
+
+use crate::{
+    channel,
+    cluster::{Cluster, ClusterError, MemberIndex, Origin},
+    crypto::{Crypto, Identity, RustCrypto},
+    discovery::{self, Discovery},
+    handshake::StaticKey,
+    id::{NodeId, PeerId},
+    limits::{
+        CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS, MAX_HOSTNAME,
+        MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE, RESOLVE_INTERVAL, RESOLVE_RETRY,
+        STORE_RETRY,
+    },
+    record::{BuildError, Builder},
+    refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
+    rng::Rng,
+    time::Instant,
+};
+
+/// Least size of the buffer handed to [`Node::poll`], in bytes.
+pub const MIN_BUFFER: usize = {
+    let channel = if CHANNEL_WRITE_SIZE > HANDSHAKE_WRITE_SIZE { CHANNEL_WRITE_SIZE } else { HANDSHAKE_WRITE_SIZE };
+    if channel > MAX_PACKET_SIZE { channel } else { MAX_PACKET_SIZE }
+};
+
+/// Why a node cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The members are refused.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The hostname is empty or longer than 253 bytes.
+    #[error("the hostname to advertise is empty or longer than {MAX_HOSTNAME} bytes")]
+    Hostname,
+    /// The own record cannot be built.
+    #[error("the node's own record cannot be built: {0}")]
+    Record(#[from] BuildError),
+}
+
+/// A write of a member's entry.
+#[derive(Clone, Copy, Debug, Default)]
+struct PeerStore {
+    in_flight: Option<StoreId>,
+    retry_at: Option<Instant>,
+}
+
+/// The configured hostname and its queries.
+#[derive(Debug)]
+struct Hostname {
+    name: String,
+    in_flight: Option<ResolveId>,
+    next: Instant,
+}
+
+/// A lookup that the embedder asked for.
+#[derive(Clone, Copy, Debug)]
+struct RequestedLookup {
+    request: RequestId,
+    discovery: discovery::RequestId,
+    target: NodeId,
+}
+
+/// A node: everything between the sockets and the embedder.
+#[derive(Debug)]
+pub struct Node<C: Crypto = RustCrypto> {
+    identity: Identity<C>,
+    now: Instant,
+    local: LocalRecord,
+    votes: Votes,
+    discovery: Discovery,
+    cluster: Cluster,
+    conns: Conns,
+    static_key: StaticKey,
+    handshake_rng: Rng,
+    channel_rng: Rng,
+    channel_config: channel::Config,
+    /// A connection that found no slot: closed next.
+    turned_away: heapless::Vec<ConnId, 4>,
+    own_store: Option<StoreId>,
+    peer_stores: Box<[PeerStore]>,
+    hostname: Option<Hostname>,
+    lookups: heapless::Vec<RequestedLookup, MAX_REQUESTED_LOOKUPS>,
+    notices: VecDeque<Notice>,
+    notices_limit: usize,
+    next_id: u64,
+    running: bool,
+    shutting_down: bool,
+    counters: Counters,
+}
+
+impl Node<RustCrypto> {
+    /// A node with the default cryptography. Feed its first action loop at once: it may have a
+    /// record to store.
+    pub fn new(now: Instant, config: Config) -> Result<Self, ConfigError> {
+        Self::with_crypto(now, config, RustCrypto)
+    }
+}
+
+impl<C: Crypto> Node<C> {
+    /// A node with another cryptography.
+    pub fn with_crypto(now: Instant, config: Config, crypto: C) -> Result<Self, ConfigError> {
+        let identity = Identity::new(crypto, config.secret);
+        let seed = &config.seed;
+        let cluster = Cluster::new(
+            identity.crypto(),
+            *identity.public_key(),
+            &config.members,
+            seed.stream("cluster"),
+        )?;
+        let hostname = match config.hostname {
+            Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME => return Err(ConfigError::Hostname),
+            Some(name) => Some(Hostname { name, in_flight: None, next: now }),
+            None => None,
+        };
+        let start = Start {
+            stored: config.stored_record,
+            lock: config.lock_record,
+            wall_clock_ms: config.wall_clock_ms,
+        };
+        let local = LocalRecord::new(&identity, start, Sources::new(&config.configured, config.bound));
+        // Until the own record is published, discovery is not driven; it only needs one to hold.
+        let held = match local.base() {
+            Some(record) => record.clone(),
+            None => Builder::new().sign(0, &identity)?,
+        };
+        let mut discovery = Discovery::new(discovery::Config::default(), &held, seed.stream("discovery"));
+        for (_, member) in cluster.members() {
+            if let Some(record) = member.record() {
+                let _ = discovery.add_record(now, record, true);
+            }
+        }
+        for bootnode in &config.bootnodes {
+            let _ = discovery.add_record(now, bootnode, false);
+        }
+        let others = cluster.members().count();
+        let mut handshake_rng = seed.stream("handshake");
+        let notices_limit = NOTICES_BASE + 4 * others;
+        // A member's channels, and as many attempts as it has endpoints, would be the most; a slot
+        // more than needed in practice is cheaper than the rule for fewer.
+        let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ENDPOINTS.min(6)) + MAX_PENDING_INBOUND;
+        Ok(Self {
+            static_key: StaticKey::new(&identity, &mut handshake_rng),
+            handshake_rng,
+            channel_rng: seed.stream("channel"),
+            channel_config: channel::Config { ping_interval: config.ping_interval, ..channel::Config::default() },
+            now,
+            local,
+            votes: Votes::new(others),
+            discovery,
+            conns: Conns::new(slots),
+            turned_away: heapless::Vec::new(),
+            own_store: None,
+            peer_stores: (0..others).map(|_| PeerStore::default()).collect(),
+            cluster,
+            hostname,
+            lookups: heapless::Vec::new(),
+            notices: VecDeque::with_capacity(notices_limit),
+            notices_limit,
+            next_id: 0,
+            running: false,
+            shutting_down: false,
+            counters: Counters::default(),
+            identity,
+        })
+    }
+
+    /// A UDP datagram arrived at the socket bound to `local`. It is decrypted in place.
+    ///
+    /// Before the own record is published datagrams are dropped and counted: peers retry.
+    pub fn handle_datagram(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, bytes: &mut [u8]) {
+        // Which socket it was matters once answers may leave by either of two of one family.
+        let _ = local;
+        let now = self.now.advance(now);
+        if !self.running || self.shutting_down {
+            self.counters.datagrams_before_start += 1;
+            return;
+        }
+        self.discovery.handle_datagram(&self.identity, now, canonical(from), bytes);
+        self.route_discovery(now);
+    }
+
+    /// Bytes of a connection: all that arrived and were not taken yet. Returns how many were taken
+    /// from the front; the rest stays with the driver, exactly as it is now, and is offered again
+    /// with what arrives later or after [`Action::Resume`]. A receive buffer of
+    /// [`CHANNEL_READ_SIZE`](crate::limits::CHANNEL_READ_SIZE) bytes always makes progress;
+    /// smaller ones do until the connection is a channel.
+    pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
+        let now = self.now.advance(now);
+        self.connection_bytes(now, conn, bytes)
+    }
+
+    /// Something else happened.
+    pub fn handle_event(&mut self, now: Instant, event: Event<'_>) {
+        let now = self.now.advance(now);
+        match event {
+            Event::Connected(conn) => self.dial_succeeded(now, conn),
+            Event::Accepted { conn, from } => self.accepted(now, conn, canonical(from)),
+            Event::DialFailed(conn, error) => self.end(now, conn, Failure::Dial(error)),
+            Event::Writable(conn) => {
+                if let Some(conn) = self.conns.find(conn) {
+                    conn.writable = true;
+                }
+            }
+            Event::Closed(conn) => self.end(now, conn, Failure::ClosedByPeer),
+            Event::Stored(id) => self.stored(now, id, true),
+            Event::StoreFailed(id) => self.stored(now, id, false),
+            Event::Resolved(id, addresses) => self.resolved(now, id, addresses),
+            Event::Interfaces(addresses) => {
+                let addresses = addresses.iter().copied();
+                self.local.handle_sources(&self.identity, |s| s.set(Source::Interface, addresses));
+            }
+        }
+    }
+
+    /// Time has passed. Needed when [`Action::Wait`]'s moment comes, harmless at any other time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.now.advance(now);
+        self.local.handle_timeout(now);
+        for store in &mut self.peer_stores {
+            if store.retry_at.is_some_and(|at| now >= at) {
+                store.retry_at = None;
+            }
+        }
+        self.connection_timeouts(now);
+        if self.running && !self.shutting_down {
+            self.discovery.handle_timeout(now);
+            self.route_discovery(now);
+        }
+    }
+
+    /// Asks for something: the only input that can be refused. The answer is a [`Notice`].
+    pub fn request(&mut self, now: Instant, command: Command) -> Result<RequestId, RequestError> {
+        let now = self.now.advance(now);
+        if self.shutting_down {
+            return Err(RequestError::NotRunning);
+        }
+        let request = RequestId(self.fresh_id());
+        match command {
+            Command::Ping(peer) => self.ping(now, peer)?,
+            Command::LookUp(target) => self.look_up(now, request, target)?,
+            Command::Hint(peer, endpoint) => {
+                let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
+                self.cluster.handle_hint(now, member, endpoint);
+            }
+            Command::Shutdown => self.shut_down(now),
+        }
+        Ok(request)
+    }
+
+    fn look_up(&mut self, now: Instant, request: RequestId, target: NodeId) -> Result<(), RequestError> {
+        if !self.running {
+            return Err(RequestError::NotRunning);
+        }
+        if self.lookups.is_full() {
+            return Err(RequestError::Busy);
+        }
+        let discovery = self.discovery.lookup(now, target).map_err(|_| RequestError::Busy)?;
+        let _ = self.lookups.push(RequestedLookup { request, discovery, target });
+        Ok(())
+    }
+
+    fn stored(&mut self, now: Instant, id: StoreId, ok: bool) {
+        if self.own_store == Some(id) {
+            self.own_store = None;
+            if ok {
+                self.local.handle_stored();
+            } else {
+                self.local.handle_store_failed(&self.identity, now);
+            }
+            return;
+        }
+        let Some(i) = self.peer_stores.iter().position(|store| store.in_flight == Some(id)) else { return };
+        self.peer_stores[i].in_flight = None;
+        if !ok {
+            // Nothing waits for it; the newest entry is written a little later.
+            self.peer_stores[i].retry_at = Some(now + STORE_RETRY);
+            self.cluster.handle_store_failed(MemberIndex(i as u16));
+            self.counters.peer_stores_failed += 1;
+        }
+    }
+
+    fn resolved(&mut self, now: Instant, id: ResolveId, addresses: &[IpAddr]) {
+        let Some(hostname) = self.hostname.as_mut().filter(|h| h.in_flight == Some(id)) else { return };
+        hostname.in_flight = None;
+        if addresses.is_empty() {
+            // A resolver that is down does not take an address away.
+            hostname.next = now + RESOLVE_RETRY;
+            return;
+        }
+        hostname.next = now + RESOLVE_INTERVAL;
+        let addresses = addresses.iter().copied();
+        self.local.handle_sources(&self.identity, |s| s.set(Source::Resolved, addresses));
+    }
+
+    /// A member saw our packets come from `observed`.
+    fn voted(&mut self, now: Instant, from: NodeId, observed: SocketAddr) {
+        let observed = canonical(observed);
+        let Some(_member) = self.cluster.index_of_node(&from) else { return };
+        self.votes.cast(now, from, observed);
+        let needed = quorum(self.peer_stores.len() + 1, self.cluster.connected());
+        if let Some(endpoint) = self.votes.winner(now, observed.is_ipv4(), needed) {
+            self.local.handle_sources(&self.identity, |s| s.set_voted(endpoint));
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        if self.notices.len() < self.notices_limit {
+            self.notices.push_back(notice);
+        } else {
+            self.counters.notices_dropped += 1;
+        }
+    }
+
+    fn peer_id(&self, member: MemberIndex) -> PeerId {
+        self.cluster.member(member).peer_id()
+    }
+
+    fn dialled_origin(origin: Origin) -> bool {
+        origin != Origin::Inbound
+    }
+}
+
+/// IPv4-mapped IPv6 addresses as the IPv4 they stand for.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,171 @@
+//! What a node tells its embedder: for people, metrics and tests. Nothing waits for an answer.
+
+use core::{fmt, net::SocketAddr, time::Duration};
+
+use super::action::{ConnId, DialError, RequestId};
+use crate::{
+    channel::ChannelError,
+    cluster::{Origin, Reachability},
+    handshake::HandshakeError,
+    id::{NodeId, PeerId},
+    record::Addresses,
+    refresh::{RefreshError, Source},
+};
+
+/// Why a connection ended, or a dial failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The dial failed.
+    Dial(DialError),
+    /// The dial or the handshake took too long.
+    Timeout,
+    /// The handshake failed.
+    Handshake(HandshakeError),
+    /// The peer proved a key that is no other member's.
+    NotAMember(PeerId),
+    /// The channel failed.
+    Channel(ChannelError),
+    /// The peer closed the connection, or it broke.
+    ClosedByPeer,
+    /// Another connection to the same member was there first, or is the one both sides keep.
+    Duplicate,
+    /// Too many connections have not authenticated yet.
+    NoRoom,
+    /// We are shutting down.
+    Shutdown,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial(error) => error.fmt(f),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::Handshake(error) => error.fmt(f),
+            Self::NotAMember(peer) => write!(f, "{peer} is not another member of the cluster"),
+            Self::Channel(error) => error.fmt(f),
+            Self::ClosedByPeer => f.write_str("closed by the peer, or broken"),
+            Self::Duplicate => f.write_str("another connection to the same member is kept"),
+            Self::NoRoom => f.write_str("too many connections have not authenticated yet"),
+            Self::Shutdown => f.write_str("shutting down"),
+        }
+    }
+}
+
+/// Something that happened to the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The own record is in force: stored, and sent from now on.
+    Published {
+        /// Its sequence number.
+        seq: u64,
+        /// Its addresses.
+        addresses: Addresses,
+        /// Where they come from, if any source knows.
+        source: Option<Source>,
+    },
+    /// Storing failed: of the own record, the old one stays in force. It is tried again.
+    StoreFailed,
+    /// No newer own record can be made.
+    RefreshFailed(RefreshError),
+    /// A member has a newer record.
+    PeerRecord {
+        /// The member.
+        peer: PeerId,
+        /// The record's sequence number.
+        seq: u64,
+        /// Its addresses.
+        addresses: Addresses,
+    },
+    /// A member signed two contents under one sequence number; the first is kept.
+    RecordConflict {
+        /// The member.
+        peer: PeerId,
+        /// The number.
+        seq: u64,
+    },
+    /// A member is dialled.
+    Dialling {
+        /// The member.
+        peer: PeerId,
+        /// The connection.
+        conn: ConnId,
+        /// Where to.
+        endpoint: SocketAddr,
+        /// How that endpoint is known.
+        origin: Origin,
+    },
+    /// A dialled connection ended before there was a channel.
+    DialFailed {
+        /// The member.
+        peer: PeerId,
+        /// The connection.
+        conn: ConnId,
+        /// Where to.
+        endpoint: SocketAddr,
+        /// How that endpoint is known.
+        origin: Origin,
+        /// Why.
+        reason: Failure,
+    },
+    /// A member has a channel: authenticated, encrypted, and confirmed by the peer.
+    ChannelUp {
+        /// The member.
+        peer: PeerId,
+        /// The connection.
+        conn: ConnId,
+        /// The other end.
+        endpoint: SocketAddr,
+        /// How we knew where to dial, or [`Origin::Inbound`].
+        origin: Origin,
+    },
+    /// A channel ended.
+    ChannelDown {
+        /// The member.
+        peer: PeerId,
+        /// The connection.
+        conn: ConnId,
+        /// Why.
+        reason: Failure,
+        /// Whether another channel to the member remains.
+        still_connected: bool,
+    },
+    /// A ping inside a channel was answered.
+    Ping {
+        /// The member.
+        peer: PeerId,
+        /// The connection.
+        conn: ConnId,
+        /// The round-trip time.
+        rtt: Duration,
+    },
+    /// A member that no known endpoint reaches is looked up through the others.
+    LookingUp {
+        /// The member.
+        peer: PeerId,
+    },
+    /// A member cannot be reached now; dialling and looking up go on. Told once an outage.
+    Unreachable {
+        /// The member.
+        peer: PeerId,
+        /// Why.
+        why: Reachability,
+    },
+    /// An accepted connection ended before it was a member's.
+    Refused {
+        /// The connection.
+        conn: ConnId,
+        /// The other end.
+        from: SocketAddr,
+        /// Why.
+        reason: Failure,
+    },
+    /// A lookup that was asked for is done.
+    LookedUp {
+        /// The command.
+        request: RequestId,
+        /// The node looked for.
+        target: NodeId,
+        /// Where UDP reaches it, by the newest record found; `None` when it was not found.
+        found: Option<SocketAddr>,
+    },
+}

@@ -1,0 +1,359 @@
+//! The loop: wait for one thing to happen, tell the node, do what it says until it says "wait".
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use coracle_core::{
+    limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
+    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId},
+    time::Instant,
+};
+use tokio::{
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::{broadcast, mpsc, watch},
+    task::AbortHandle,
+    time::MissedTickBehavior,
+};
+use tracing::{Instrument as _, debug, trace};
+
+use crate::{
+    handle::{Handle, ToDriver},
+    sockets::Sockets,
+    storage::{Storage, Written},
+    stream::{FromStream, Stream, dial},
+};
+
+/// Time between two looks at the interfaces' addresses.
+const INTERFACES_INTERVAL: Duration = Duration::from_secs(10);
+/// Datagrams taken at a time before other things have their turn.
+const BURST: usize = 64;
+
+/// The node's time: nanoseconds since the driver's start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: tokio::time::Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { start: tokio::time::Instant::now() }
+    }
+
+    pub(crate) fn now(self) -> Instant {
+        let nanos = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Instant::from_nanos(nanos)
+    }
+
+    fn at(self, instant: Instant) -> tokio::time::Instant {
+        // A moment beyond what tokio's clock can hold is as good as a year from now.
+        let ahead = Duration::from_nanos(instant.as_nanos());
+        self.start.checked_add(ahead).unwrap_or_else(|| self.start + Duration::from_secs(31_536_000))
+    }
+}
+
+/// What woke the loop.
+enum Woken {
+    Udp4,
+    Udp6,
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    Stream(FromStream),
+    Stored(Written),
+    Resolved(ResolveId, Vec<IpAddr>),
+    Message(Option<ToDriver>),
+    LookAtInterfaces,
+    Timeout,
+}
+
+/// Owns the node and everything that touches the system.
+pub(crate) struct Driver {
+    node: Node,
+    clock: Clock,
+    sockets: Sockets,
+    storage: Storage,
+    streams: BTreeMap<ConnId, Stream>,
+    accepted: u64,
+    /// Dials under way. One that the node gave up is aborted.
+    dials: BTreeMap<ConnId, AbortHandle>,
+    stream_tx: mpsc::Sender<FromStream>,
+    stream_rx: mpsc::Receiver<FromStream>,
+    resolved_tx: mpsc::UnboundedSender<(ResolveId, Vec<IpAddr>)>,
+    resolved_rx: mpsc::UnboundedReceiver<(ResolveId, Vec<IpAddr>)>,
+    messages: mpsc::Receiver<ToDriver>,
+    notices: broadcast::Sender<Notice>,
+    interfaces: Vec<IpAddr>,
+    shutting_down: bool,
+    /// When the node has to be woken.
+    deadline: Option<Instant>,
+    buf: Vec<u8>,
+}
+
+impl Driver {
+    pub(crate) fn spawn(node: Node, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
+        let (to, messages) = mpsc::channel(64);
+        let (notices, _) = broadcast::channel(1024);
+        let (done, stopped) = watch::channel(false);
+        let (stream_tx, stream_rx) = mpsc::channel(256);
+        let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
+        let peer_id = node.identity().peer_id();
+        let driver = Self {
+            node,
+            clock,
+            sockets,
+            storage,
+            streams: BTreeMap::new(),
+            accepted: 0,
+            dials: BTreeMap::new(),
+            stream_tx,
+            stream_rx,
+            resolved_tx,
+            resolved_rx,
+            messages,
+            notices: notices.clone(),
+            interfaces: Vec::new(),
+            shutting_down: false,
+            deadline: None,
+            buf: vec![0; CHANNEL_READ_SIZE],
+        };
+        let span = tracing::info_span!("node", id = ?peer_id);
+        tokio::spawn(
+            async move {
+                driver.run().await;
+                let _ = done.send(true);
+            }
+            .instrument(span),
+        );
+        Handle { peer_id, to, notices, stopped }
+    }
+
+    async fn run(mut self) {
+        let mut interfaces = tokio::time::interval(INTERFACES_INTERVAL);
+        interfaces.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.look_at_interfaces();
+        loop {
+            self.act();
+            if self.shutting_down && self.node.connections() == 0 {
+                break;
+            }
+            let woken = self.wait(&mut interfaces).await;
+            self.handle(woken);
+        }
+        // Writers still have farewells to write; they end with the streams.
+        self.streams.clear();
+        self.storage.finish().await;
+        debug!("stopped");
+    }
+
+    async fn wait(&mut self, interfaces: &mut tokio::time::Interval) -> Woken {
+        let deadline = self.deadline.map(|at| self.clock.at(at));
+        tokio::select! {
+            () = readable(self.sockets.udp4.as_ref()) => Woken::Udp4,
+            () = readable(self.sockets.udp6.as_ref()) => Woken::Udp6,
+            result = accept(self.sockets.tcp4.as_ref()) => Woken::Accepted(result),
+            result = accept(self.sockets.tcp6.as_ref()) => Woken::Accepted(result),
+            Some(message) = self.stream_rx.recv() => Woken::Stream(message),
+            Some(written) = self.storage.from.recv() => Woken::Stored(written),
+            Some((id, addresses)) = self.resolved_rx.recv() => Woken::Resolved(id, addresses),
+            message = self.messages.recv(), if !self.shutting_down => Woken::Message(message),
+            _ = interfaces.tick() => Woken::LookAtInterfaces,
+            () = sleep_until(deadline) => Woken::Timeout,
+        }
+    }
+
+    fn handle(&mut self, woken: Woken) {
+        let now = self.clock.now();
+        match woken {
+            Woken::Udp4 => self.read_datagrams(true),
+            Woken::Udp6 => self.read_datagrams(false),
+            Woken::Accepted(Ok((stream, from))) => {
+                let conn = ConnId::accepted(self.accepted);
+                self.accepted += 1;
+                self.streams.insert(conn, Stream::start(conn, stream, self.stream_tx.clone()));
+                self.node.handle_event(now, Event::Accepted { conn, from });
+            }
+            Woken::Accepted(Err(error)) => debug!(%error, "accepting a connection failed"),
+            Woken::Stream(message) => self.stream_event(now, message),
+            Woken::Stored(Written { id, ok: true }) => self.node.handle_event(now, Event::Stored(id)),
+            Woken::Stored(Written { id, ok: false }) => self.node.handle_event(now, Event::StoreFailed(id)),
+            Woken::Resolved(id, addresses) => self.node.handle_event(now, Event::Resolved(id, &addresses)),
+            Woken::Message(message) => self.message(now, message),
+            Woken::LookAtInterfaces => self.look_at_interfaces(),
+            Woken::Timeout => self.node.handle_timeout(now),
+        }
+    }
+
+    fn message(&mut self, now: Instant, message: Option<ToDriver>) {
+        match message {
+            Some(ToDriver::Request(command, answer)) => {
+                let shutdown = matches!(command, Command::Shutdown);
+                let _ = answer.send(self.node.request(now, command));
+                self.shutting_down |= shutdown;
+            }
+            Some(ToDriver::Snapshot(answer)) => {
+                let _ = answer.send(self.node.snapshot());
+            }
+            None => {
+                // Every handle is gone.
+                let _ = self.node.request(now, Command::Shutdown);
+                self.shutting_down = true;
+            }
+        }
+    }
+
+    fn stream_event(&mut self, now: Instant, message: FromStream) {
+        match message {
+            FromStream::Connected(conn, stream) => {
+                // Otherwise the node gave the dial up meanwhile, and has forgotten its name.
+                if self.dials.remove(&conn).is_some() {
+                    self.streams.insert(conn, Stream::start(conn, stream, self.stream_tx.clone()));
+                    self.node.handle_event(now, Event::Connected(conn));
+                }
+            }
+            FromStream::DialFailed(conn, error) => {
+                self.dials.remove(&conn);
+                self.node.handle_event(now, Event::DialFailed(conn, error));
+            }
+            FromStream::Bytes(conn, bytes) => {
+                if let Some(stream) = self.streams.get_mut(&conn) {
+                    stream.pending.extend_from_slice(&bytes);
+                    self.offer(now, conn);
+                }
+            }
+            FromStream::Written(conn) => self.node.handle_event(now, Event::Writable(conn)),
+            FromStream::Closed(conn) => {
+                if self.streams.remove(&conn).is_some() {
+                    self.node.handle_event(now, Event::Closed(conn));
+                }
+            }
+        }
+    }
+
+    /// Offers what a connection has received; what is not taken stays.
+    fn offer(&mut self, now: Instant, conn: ConnId) {
+        let Some(stream) = self.streams.get_mut(&conn) else { return };
+        let taken = self.node.handle_bytes(now, conn, &mut stream.pending);
+        stream.pending.drain(..taken.min(stream.pending.len()));
+        stream.allow_read();
+    }
+
+    fn read_datagrams(&mut self, v4: bool) {
+        let mut packet = [0; MAX_PACKET_SIZE + 1];
+        for _ in 0..BURST {
+            let socket = if v4 { &self.sockets.udp4 } else { &self.sockets.udp6 };
+            let Some(socket) = socket else { return };
+            match socket.try_recv_from(&mut packet) {
+                Ok((len, from)) => {
+                    let Ok(local) = socket.local_addr() else { return };
+                    trace!(%from, len, "datagram");
+                    let now = self.clock.now();
+                    self.node.handle_datagram(now, local, from, &mut packet[..len]);
+                    self.act();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // ICMP errors of earlier sends surface here; the socket is none the worse.
+                Err(error) => trace!(%error, "receiving a datagram failed"),
+            }
+        }
+    }
+
+    fn look_at_interfaces(&mut self) {
+        let addresses = self.sockets.interfaces();
+        if addresses != self.interfaces {
+            self.interfaces = addresses;
+            self.node.handle_event(self.clock.now(), Event::Interfaces(&self.interfaces));
+        }
+    }
+
+    /// Does what the node says until it says "wait".
+    fn act(&mut self) {
+        loop {
+            let now = self.clock.now();
+            match self.node.poll(now, &mut self.buf) {
+                Action::Send { to, len } => self.send(to, len),
+                Action::Write { conn, len } => {
+                    if let Some(stream) = self.streams.get(&conn) {
+                        stream.write(&self.buf[..len]);
+                    }
+                }
+                Action::Dial { conn, to } => {
+                    let task = tokio::spawn(dial(conn, to, self.stream_tx.clone()));
+                    self.dials.insert(conn, task.abort_handle());
+                }
+                Action::Close { conn } => {
+                    self.streams.remove(&conn);
+                    if let Some(dial) = self.dials.remove(&conn) {
+                        dial.abort();
+                    }
+                }
+                Action::Resume { conn } => self.offer(now, conn),
+                Action::Store { id, item } => self.storage.store(id, item),
+                Action::Resolve { id, len } => self.resolve(id, len),
+                Action::Notify(notice) => {
+                    debug!(?notice);
+                    // Nobody listening is fine.
+                    let _ = self.notices.send(notice);
+                }
+                Action::Wait(deadline) => {
+                    self.deadline = deadline;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(&self, to: SocketAddr, len: usize) {
+        let socket = if to.is_ipv4() { &self.sockets.udp4 } else { &self.sockets.udp6 };
+        let Some(socket) = socket else { return };
+        // A full buffer loses the packet, as any network may; the node retries.
+        if let Err(error) = socket.try_send_to(&self.buf[..len], to) {
+            trace!(%error, %to, "sending a datagram failed");
+        }
+    }
+
+    fn resolve(&self, id: ResolveId, len: usize) {
+        let name = String::from_utf8_lossy(&self.buf[..len]).into_owned();
+        let answers = self.resolved_tx.clone();
+        tokio::spawn(async move {
+            let addresses = match tokio::net::lookup_host((name.as_str(), 0)).await {
+                Ok(addresses) => addresses.map(|address| address.ip()).collect(),
+                Err(error) => {
+                    debug!(%error, name, "resolving failed");
+                    Vec::new()
+                }
+            };
+            let _ = answers.send((id, addresses));
+        });
+    }
+}
+
+async fn readable(socket: Option<&UdpSocket>) {
+    match socket {
+        // An error shows when the datagram is read.
+        Some(socket) => drop(socket.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => {
+            let result = listener.accept().await;
+            if result.is_err() {
+                // Out of descriptors, most likely: trying again at once would spin.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            result
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,65 @@
+//! What the embedder holds: commands in, notices and snapshots out.
+
+use coracle_core::{
+    id::PeerId,
+    node::{Command, Notice, RequestError, RequestId, Snapshot},
+};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// The node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// A message to the driver.
+#[derive(Debug)]
+pub(crate) enum ToDriver {
+    Request(Command, oneshot::Sender<Result<RequestId, RequestError>>),
+    Snapshot(oneshot::Sender<Snapshot>),
+}
+
+/// A running node. Clones hold the same node; when the last one is dropped it shuts down.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) peer_id: PeerId,
+    pub(crate) to: mpsc::Sender<ToDriver>,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    /// True once the driver has ended and everything is stored.
+    pub(crate) stopped: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// The node's own peer id.
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Everything the node tells from now on. A receiver that falls more than 1,024 notices behind
+    /// misses the oldest and is told so; the node never waits for it.
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Asks the node for something. The outer error says that it has stopped, the inner one why it
+    /// refuses.
+    pub async fn request(&self, command: Command) -> Result<Result<RequestId, RequestError>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.to.send(ToDriver::Request(command, answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// How things stand now.
+    pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.to.send(ToDriver::Snapshot(answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Closes every channel in good order, finishes what is being stored, and frees the sockets.
+    /// Returns when that is done; at once when the node has stopped already.
+    pub async fn shutdown(&self) {
+        let _ = self.request(Command::Shutdown).await;
+        let mut stopped = self.stopped.clone();
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    }
+}

@@ -1,0 +1,65 @@
+//! The store's own thread: a slow disk never holds up the loop.
+
+use std::{convert::Infallible, io, sync::mpsc as std_mpsc, thread};
+
+use coracle_core::node::{Store, StoreId, StoreItem};
+use tokio::sync::mpsc;
+use tracing::error;
+
+/// A store that keeps nothing: for embedders without a disk, and for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoStore;
+
+impl Store for NoStore {
+    type Error = Infallible;
+
+    fn store(&mut self, _: &StoreItem) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// A write that is done, well or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) id: StoreId,
+    pub(crate) ok: bool,
+}
+
+/// The way to the thread and back.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    // The node asks for one write a member at a time, so neither queue grows beyond that.
+    to: std_mpsc::Sender<(StoreId, StoreItem)>,
+    pub(crate) from: mpsc::UnboundedReceiver<Written>,
+}
+
+impl Storage {
+    pub(crate) fn start<S: Store>(mut store: S) -> io::Result<Self> {
+        let (to, requests) = std_mpsc::channel::<(StoreId, StoreItem)>();
+        let (answers, from) = mpsc::unbounded_channel();
+        let span = tracing::Span::current();
+        thread::Builder::new().name("coracle-store".into()).spawn(move || {
+            let _entered = span.entered();
+            while let Ok((id, item)) = requests.recv() {
+                let result = store.store(&item);
+                if let Err(error) = &result {
+                    error!(%error, "storing failed; it is tried again");
+                }
+                let _ = answers.send(Written { id, ok: result.is_ok() });
+            }
+        })?;
+        Ok(Self { to, from })
+    }
+
+    pub(crate) fn store(&self, id: StoreId, item: StoreItem) {
+        // The thread ends only after this sender is gone.
+        let _ = self.to.send((id, item));
+    }
+
+    /// Waits until everything asked for is written and the store is closed.
+    pub(crate) async fn finish(self) {
+        let Self { to, mut from } = self;
+        drop(to);
+        while from.recv().await.is_some() {}
+    }
+}
