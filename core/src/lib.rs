@@ -7,7 +7,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod channel;
 pub mod crypto;
+pub mod handshake;
 pub mod id;
 pub mod limits;
 pub mod record;

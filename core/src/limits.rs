@@ -1,5 +1,7 @@
 //! Every bound of the core, by name. Relations between them are checked when this compiles.
 
+use core::time::Duration;
+
 /// Largest Ethereum Node Record, in bytes of RLP (EIP-778).
 pub const MAX_RECORD_SIZE: usize = 300;
 /// Largest text form of a record: `enr:` and unpadded base64url.
@@ -59,6 +61,15 @@ pub const MAX_CHANNEL_EVENTS: usize = 8;
 pub const MAX_INBOUND_PINGS: usize = 2;
 /// Ping streams that may end without an answer, in a row, before the channel is given up.
 pub const MAX_PING_FAILURES: u8 = 3;
+
+/// Time that a negotiation (the muxer's, or a stream's) may take, unless configured otherwise.
+pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two pings, unless configured otherwise.
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Time a ping may take before the channel is given up, unless configured otherwise.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time a closing channel waits for its last frame to be written, or the peer's streams to end.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 const _: () = assert!(HANDSHAKE_WRITE_SIZE < HANDSHAKE_READ_SIZE);
 const _: () = assert!(CHANNEL_WRITE_SIZE >= 2 + 16 + 12 + 32, "a ping fits");
