@@ -64,3 +64,62 @@ pub const MAX_REQUESTED_LOOKUPS: usize = 8;
 /// Notices waiting to be polled, beside four for each member; more are dropped and counted. The
 /// driver polls until [`Wait`](crate::node::Action::Wait) after each event, and no event makes so many.
 pub const NOTICES_BASE: usize = 32;
+// Handshake and channel.
+
+/// Longest protocol name in a multistream-select line, in bytes. A longer proposal ends the negotiation.
+pub const MAX_PROTOCOL_NAME: usize = 128;
+/// Most proposals a peer may make in one negotiation before it is ended.
+pub const MAX_PROPOSALS: u8 = 8;
+/// Longest Noise handshake message that is read, in bytes without its 2-byte length. An RSA-2048
+/// identity would fit, so that such a peer is told apart from a broken one.
+pub const MAX_HANDSHAKE_MESSAGE: usize = 1024;
+/// Least receive buffer for a handshake, in bytes: one whole message.
+pub const HANDSHAKE_READ_SIZE: usize = 2 + MAX_HANDSHAKE_MESSAGE;
+/// Longest identity payload of our own, in bytes: 37-byte key, DER signature, one muxer, and their tags.
+pub const MAX_OWN_PAYLOAD: usize = 39 + 74 + 16;
+/// Least buffer to write a handshake into, in bytes: all that a side ever owes at one moment (the
+/// header, every refusal, the acceptance, and Noise message 2).
+pub const HANDSHAKE_WRITE_SIZE: usize =
+    20 + 4 * MAX_PROPOSALS as usize + 8 + 2 + 32 + 48 + MAX_OWN_PAYLOAD + 16;
+
+/// Longest Noise transport message, in bytes without its 2-byte length (noise, "Wire Format").
+pub const MAX_NOISE_MESSAGE: usize = 65_535;
+/// Least receive buffer for a channel, in bytes: one whole frame.
+pub const CHANNEL_READ_SIZE: usize = 2 + MAX_NOISE_MESSAGE;
+/// Least buffer to write a channel's frame into, in bytes: the frame's length and tag, a yamux
+/// header, and the longest single thing inside it. Larger is better: up to [`CHANNEL_READ_SIZE`].
+pub const CHANNEL_WRITE_SIZE: usize = 2 + 16 + 12 + 2 + MAX_PROTOCOL_NAME + 1;
+/// The last nonce a Noise key is used with: 2⁶⁴ − 1 is reserved (Noise, "The CipherState object").
+pub const MAX_NOISE_NONCE: u64 = u64::MAX - 1;
+
+/// Receive window of a fresh yamux stream, in bytes (yamux, "Flow Control").
+pub const YAMUX_WINDOW: u32 = 256 * 1024;
+/// Consumed bytes after which a yamux stream's window is given back.
+pub const YAMUX_WINDOW_UPDATE: u32 = YAMUX_WINDOW / 2;
+/// Streams of one channel, both directions together, unless the configuration says otherwise.
+pub const DEFAULT_STREAMS: usize = 64;
+/// Resets owed to streams that found no room. When full, no further frame is taken.
+pub const MAX_OWED_RESETS: usize = 16;
+/// yamux pings owed an answer. When full, no further frame is taken.
+pub const MAX_OWED_PONGS: usize = 8;
+/// Channel events waiting to be polled. When nearly full, no further frame is taken.
+pub const MAX_CHANNEL_EVENTS: usize = 8;
+/// Inbound ping streams of one peer (ping, "Protocol": at most two).
+pub const MAX_INBOUND_PINGS: usize = 2;
+/// Ping streams that may end without an answer, in a row, before the channel is given up.
+pub const MAX_PING_FAILURES: u8 = 3;
+
+/// Time that a negotiation (the muxer's, or a stream's) may take, unless configured otherwise.
+pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between two pings, unless configured otherwise.
+pub const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Time a ping may take before the channel is given up, unless configured otherwise.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time a closing channel waits for its last frame to be written, or the peer's streams to end.
+pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+const _: () = assert!(HANDSHAKE_WRITE_SIZE < HANDSHAKE_READ_SIZE);
+const _: () = assert!(CHANNEL_WRITE_SIZE >= 2 + 16 + 12 + 32, "a ping fits");
+const _: () = assert!(YAMUX_WINDOW_UPDATE < YAMUX_WINDOW);
+const _: () = assert!(MAX_INBOUND_PINGS < DEFAULT_STREAMS);
+const _: () = assert!(MAX_CHANNEL_EVENTS >= 4);

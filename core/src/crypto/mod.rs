@@ -4,6 +4,7 @@
 //! plain bytes in types that say what they are, so that another implementation needs nothing of
 //! ours. A failed decryption leaves the buffer as it was (rule N8).
 
+pub mod der;
 mod identity;
 mod keys;
 mod rust_crypto;

@@ -2,4 +2,8 @@
 
 pub mod base58;
 pub mod base64url;
+pub mod multiaddr;
+pub mod multistream;
+pub mod protobuf;
 pub mod rlp;
+pub mod varint;

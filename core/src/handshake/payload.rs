@@ -1,0 +1,140 @@
+//! The identity payload of messages 2 and 3 (noise-libp2p, "The libp2p Handshake Payload") and the
+//! static key it vouches for.
+
+use zeroize::ZeroizeOnDrop;
+
+use super::{error::HandshakeError, xx::KeyPair};
+use crate::{
+    crypto::{Crypto, Identity, PublicKey, Secret, der},
+    id::PeerId,
+    limits::MAX_OWN_PAYLOAD,
+    rng::Rng,
+    wire::protobuf::{Fields, Writer},
+};
+
+/// Name of the muxer that we speak.
+pub(crate) const YAMUX: &[u8] = b"/yamux/1.0.0";
+
+/// What an identity signs: this, then the static key.
+const SIGNED_PREFIX: &[u8] = b"noise-libp2p-static-key:";
+/// `PublicKey { type: Secp256k1, data: 33 bytes }` (peer-ids, "Keys"), before the data.
+const KEY_PREFIX: [u8; 4] = [0x08, 0x02, 0x12, 0x21];
+const KEY_LEN: usize = KEY_PREFIX.len() + 33;
+
+// Fields of `NoiseHandshakePayload`, and of `NoiseExtensions` inside it.
+const IDENTITY_KEY: u32 = 1;
+const IDENTITY_SIG: u32 = 2;
+const EXTENSIONS: u32 = 4;
+const STREAM_MUXERS: u32 = 2;
+
+/// The node's Noise static key, with its identity's signature over it: made once a start, used for
+/// all handshakes, never stored. Wiped on drop.
+#[derive(Clone, Debug)]
+pub struct StaticKey {
+    pub(super) pair: KeyPair,
+    /// Fields 1 and 2 of the payload, encoded.
+    signed: heapless::Vec<u8, MAX_OWN_PAYLOAD>,
+    peer_id: PeerId,
+}
+
+impl ZeroizeOnDrop for StaticKey {}
+
+impl StaticKey {
+    /// Draws a key and signs it.
+    pub fn new<C: Crypto>(identity: &Identity<C>, rng: &mut Rng) -> Self {
+        Self::from_secret(identity, Secret::new(rng.array()))
+    }
+
+    pub(super) fn from_secret<C: Crypto>(identity: &Identity<C>, secret: Secret<32>) -> Self {
+        let pair = KeyPair::new(identity.crypto(), secret);
+        let signature = identity.sign(&signed_digest(identity.crypto(), &pair.public));
+        let mut key = [0; KEY_LEN];
+        key[..KEY_PREFIX.len()].copy_from_slice(&KEY_PREFIX);
+        key[KEY_PREFIX.len()..].copy_from_slice(&identity.public_key().compressed());
+
+        let mut encoded = [0; MAX_OWN_PAYLOAD];
+        let mut der = [0; der::MAX_LEN];
+        let len = Writer::new(&mut encoded)
+            .bytes(IDENTITY_KEY, &key)
+            .bytes(IDENTITY_SIG, der::encode(&signature, &mut der))
+            .finish();
+        // It fits by the arithmetic of `MAX_OWN_PAYLOAD`.
+        debug_assert!(len.is_some());
+        let signed = encoded.get(..len.unwrap_or(0)).and_then(|bytes| heapless::Vec::from_slice(bytes).ok());
+        Self { pair, signed: signed.unwrap_or_default(), peer_id: identity.peer_id() }
+    }
+
+    /// Whose key this is.
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Writes the payload at the start of `out`; `None` when it does not fit.
+    pub(super) fn write_payload(&self, early_muxer: bool, out: &mut [u8]) -> Option<usize> {
+        let (head, tail) = out.split_at_mut_checked(self.signed.len())?;
+        head.copy_from_slice(&self.signed);
+        if !early_muxer {
+            return Some(head.len());
+        }
+        let mut inner = [0; 2 + YAMUX.len()];
+        let inner_len = Writer::new(&mut inner).bytes(STREAM_MUXERS, YAMUX).finish()?;
+        let len = Writer::new(tail).bytes(EXTENSIONS, inner.get(..inner_len)?).finish()?;
+        Some(head.len() + len)
+    }
+}
+
+/// What the peer said about muxers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Muxers {
+    Unnamed,
+    Yamux,
+    Others,
+}
+
+/// Checks the peer's payload against its static key; returns its identity and its muxers.
+pub(super) fn verify<C: Crypto>(
+    identity: &Identity<C>,
+    remote_static: &[u8; 32],
+    payload: &[u8],
+) -> Result<(PublicKey, Muxers), HandshakeError> {
+    let (mut key, mut signature, mut muxers) = (None, None, Muxers::Unnamed);
+    for field in Fields::new(payload) {
+        let field = field?;
+        match field.number {
+            IDENTITY_KEY => key = Some(field.bytes()?),
+            IDENTITY_SIG => signature = Some(field.bytes()?),
+            EXTENSIONS => muxers = read_muxers(field.bytes()?, muxers)?,
+            _ => {}
+        }
+    }
+    let crypto = identity.crypto();
+    let key = key.and_then(|key| key.strip_prefix(&KEY_PREFIX)).and_then(|key| key.try_into().ok());
+    let key = key.and_then(|key| crypto.decompress(key)).ok_or(HandshakeError::IdentityKey)?;
+    // Before the costly check: nobody but ourselves can have signed with our key.
+    if key == *identity.public_key() {
+        return Err(HandshakeError::OwnKey);
+    }
+    let signature = signature.and_then(der::decode).ok_or(HandshakeError::Identity)?;
+    if !crypto.verify(&key, &signed_digest(crypto, remote_static), &signature) {
+        return Err(HandshakeError::Identity);
+    }
+    Ok((key, muxers))
+}
+
+fn read_muxers(extensions: &[u8], mut found: Muxers) -> Result<Muxers, HandshakeError> {
+    for field in Fields::new(extensions) {
+        let field = field?;
+        if field.number == STREAM_MUXERS {
+            match field.bytes()? {
+                YAMUX => found = Muxers::Yamux,
+                _ if found == Muxers::Unnamed => found = Muxers::Others,
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn signed_digest(crypto: &impl Crypto, static_key: &[u8; 32]) -> [u8; 32] {
+    crypto.sha256(&[SIGNED_PREFIX, static_key])
+}
