@@ -7,6 +7,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod cluster;
 pub mod crypto;
 pub mod id;
 pub mod limits;
