@@ -16,6 +16,7 @@ mod hash;
 mod json;
 pub mod limits;
 mod model;
+mod network;
 mod read;
 mod signatures;
 mod ssz;
@@ -36,6 +37,7 @@ pub use hash::{config_hash, definition_hash, lock_hash};
 pub use model::{
     Creator, Definition, Deposit, DistributedValidator, Lock, Operator, Registration, ValidatorAddresses,
 };
+pub use network::Network;
 pub use verify::{Check, CheckKind, Outcome, Report};
 pub use version::Version;
 
