@@ -18,7 +18,7 @@ use coracle_core::{
     crypto::{PublicKey, RustCrypto},
     record::Record,
 };
-use redb::{Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::key_file::sync_directory;
@@ -150,7 +150,11 @@ impl Database {
         if !path.try_exists().map_err(|source| DatabaseError::Io { path: path.to_owned(), source })? {
             make(path)?;
         }
-        let inner = redb::Database::open(path).map_err(|error| explain(path, error.into()))?;
+        // The file is small, and a plain open would trust damaged pages, up to a panic.
+        let inner = redb::Builder::new()
+            .set_check_integrity_on_open(true)
+            .open(path)
+            .map_err(|error| explain(path, error.into()))?;
         let read = inner.begin_read().map_err(|error| explain(path, error.into()))?;
         check_schema(path, &read)?;
         Ok(Self { inner, path: path.to_owned() })
@@ -249,19 +253,16 @@ impl Database {
     }
 }
 
-/// The own record in the database at `path`, read without changing the file.
+/// The own record in the database at `path`, which is not made if there is none.
 ///
 /// # Errors
 /// [`DatabaseError::InUse`] while a node runs on it, and [`DatabaseError::Missing`] if there is none.
 pub fn read_own_record(path: &Path, key: &PublicKey) -> Result<Option<Record>, DatabaseError> {
-    let database = match ReadOnlyDatabase::open(path) {
-        // The last process was killed: only opening for writing can mend that.
-        Err(redb::DatabaseError::RepairAborted) => return Database::open(path)?.own_record(key),
-        other => other.map_err(|error| explain(path, error.into()))?,
-    };
-    let read = database.begin_read().map_err(|error| explain(path, error.into()))?;
-    check_schema(path, &read)?;
-    own_record(path, &read, key)
+    match path.try_exists() {
+        Ok(true) => Database::open(path)?.own_record(key),
+        Ok(false) => Err(DatabaseError::Missing(path.to_owned())),
+        Err(source) => Err(DatabaseError::Io { path: path.to_owned(), source }),
+    }
 }
 
 /// Makes an empty database under another name first, so that a crash leaves either none or a whole one: redb's own

@@ -199,7 +199,7 @@ fn lock_verify_names_what_failed() {
         .assert()
         .code(1)
         .stdout(contains("refused: "))
-        .stdout(predicate::str::is_match("failed +cluster_definition.config_hash\n +expected 0x[0-9a-f]{64}\n +found +0x[0-9a-f]{64}\n").unwrap());
+        .stdout(predicate::str::is_match("failed +configuration hash +cluster_definition.config_hash\n +expected 0x[0-9a-f]{64}\n +found +0x[0-9a-f]{64}\n").unwrap());
     let report =
         json(&coracle(directory.path()).args(["--json", "lock", "verify"]).arg(&path).assert().code(1));
     assert_eq!(report["accepted"], false);

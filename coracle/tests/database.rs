@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc,
     time::Duration,
 };
 
@@ -173,36 +174,48 @@ fn writer_to_be_killed() {
     }
 }
 
+/// Starts the writer, kills it once `enough` says so of the last number that it confirmed, and gives that number.
+fn killed_writer(path: &Path, mut enough: impl FnMut(&mpsc::Receiver<u64>)) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "writer_to_be_killed", "--nocapture"])
+        .env(CRASH_PATH, path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (send, confirmed) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut last = 0;
+        for line in lines.map_while(Result::ok) {
+            if let Some(seq) = line.rsplit("stored ").next().and_then(|seq| seq.trim().parse().ok()) {
+                last = seq;
+                let _ = send.send(seq);
+            }
+        }
+        last
+    });
+    enough(&confirmed);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap()
+}
+
 #[test]
 fn a_killed_process_loses_nothing_that_was_confirmed() {
     let (_directory, path) = in_new_directory();
     let mut newest = 0;
-    for round in 0..6u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer_to_be_killed", "--nocapture"])
-            .env(CRASH_PATH, &path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let pid = child.id();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // The first rounds are cut while the file is made, the later ones between and within writes.
-        let pause = Duration::from_millis(7 * round * round);
-        let reader = std::thread::spawn(move || {
-            let mut last = 0;
-            while let Some(Ok(line)) = lines.next() {
-                if let Some(seq) = line.rsplit("stored ").next().and_then(|seq| seq.trim().parse().ok()) {
-                    last = seq;
-                }
+    for round in 0..8u64 {
+        let last = killed_writer(&path, |confirmed| {
+            if round < 5 {
+                // While the process starts, or while it makes the file.
+                std::thread::sleep(Duration::from_millis(3 * round));
+            } else {
+                // Between or within two writes.
+                confirmed.iter().nth(2 + round as usize).expect("the writer goes on until it is killed");
             }
-            last
         });
-        std::thread::sleep(pause);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        newest = newest.max(reader.join().unwrap());
-        let database =
-            Database::open(&path).unwrap_or_else(|error| panic!("round {round}, pid {pid}: {error}"));
+        newest = newest.max(last);
+        let database = Database::open(&path).unwrap_or_else(|error| panic!("round {round}: {error}"));
         let own = database.own_record(identity(1).public_key()).unwrap().map_or(0, |record| record.seq());
         assert!(own >= newest, "round {round}: {newest} was confirmed, {own} is stored");
         let peers = database.peers().unwrap();
@@ -210,4 +223,39 @@ fn a_killed_process_loses_nothing_that_was_confirmed() {
         let peer = peer.and_then(|peer| peer.record.as_ref()).map_or(0, Record::seq);
         assert_eq!(own, peer, "round {round}: changes are stored together or not at all");
     }
+    assert!(newest > 10);
+}
+
+#[test]
+fn a_damaged_database_is_an_error_and_not_a_panic() {
+    let (_directory, path) = in_new_directory();
+    {
+        let database = Database::open(&path).unwrap();
+        for number in 1..20 {
+            database.apply(&[Change::Own(record(number, 1, 1)), Change::Peer(record(number, 1, 1))]).unwrap();
+        }
+    }
+    let whole = std::fs::read(&path).unwrap();
+    // Bytes that are in use: changing zeros in free space shows nothing.
+    let used: Vec<_> = whole.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, _)| at).collect();
+    let mut refused = 0;
+    for step in 0..120 {
+        let at = used[step * used.len() / 120];
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x55;
+        std::fs::write(&path, &damaged).unwrap();
+        let read = Database::open(&path).and_then(|database| {
+            database.own_record(identity(1).public_key())?;
+            database.peers()
+        });
+        match read {
+            Ok(peers) => assert_eq!(peers.len(), 19, "byte {at}: an older state"),
+            Err(DatabaseError::Corrupted { .. }) => {
+                refused += 1;
+                assert!(std::fs::read(&path).unwrap() == damaged, "byte {at}: the file was changed");
+            }
+            Err(other) => panic!("byte {at}: {other:?}"),
+        }
+    }
+    assert!(refused > 0, "no damage was seen");
 }

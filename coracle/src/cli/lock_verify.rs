@@ -90,7 +90,7 @@ fn lines(verified: &Verified<'_>, to: &mut dyn Write) -> io::Result<()> {
 }
 
 fn check_lines(check: &Check, to: &mut dyn Write) -> io::Result<()> {
-    let field = clean(&check.field);
+    let field = format!("{:<22} {}", check.check.title(), clean(&check.field));
     match &check.outcome {
         Outcome::Verified => writeln!(to, "  {GOOD}verified{GOOD:#}     {field}"),
         Outcome::NotChecked { because } => {

@@ -4,7 +4,7 @@
 //! Pure functions over bytes. [`ClusterFile::parse`] reads a file, strictly: any bytes give a file or a
 //! [`FileError`] that names the field. [`ClusterFile::verify`] recomputes the hashes and checks what hangs on them;
 //! its [`Report`] lists every check as verified, failed or not checked, and every value that nothing covers.
-//! [`ClusterFile::members`] gives the operators with their records. [`write`] makes files.
+//! [`ClusterFile::members`] gives the operators with their records. [`mod@write`] makes files.
 //!
 //! A file that parses is not a file that holds: the caller decides what a failed check means
 //! ([`Report::refused`]), so that a person can look at a broken file.

@@ -79,6 +79,28 @@ pub enum CheckKind {
     Deposits,
 }
 
+impl CheckKind {
+    /// A few words for a person.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ConfigHash => "configuration hash",
+            Self::DefinitionHash => "definition hash",
+            Self::LockHash => "lock hash",
+            Self::Threshold => "threshold",
+            Self::Counts => "list length",
+            Self::OperatorRecord => "ENR",
+            Self::DistinctKeys => "distinct keys",
+            Self::NodeSignature => "node signature",
+            Self::OperatorSignature => "operator signature",
+            Self::CreatorSignature => "creator signature",
+            Self::KeyShares => "key shares",
+            Self::AggregateSignature => "aggregate signature",
+            Self::Registrations => "builder registrations",
+            Self::Deposits => "deposits",
+        }
+    }
+}
+
 /// How a check ended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -221,6 +243,7 @@ impl Checks<'_> {
                     keys.push((position, *record.public_key()));
                     Outcome::Verified
                 }
+                Err(_) if operator.enr.is_empty() => failed("a valid, signed ENR", "none"),
                 Err(error) => failed("a valid, signed ENR", format!("`{}`: {error}", shown(&operator.enr))),
             };
             self.push(CheckKind::OperatorRecord, self.file.operator_path(position, "enr"), outcome);
@@ -352,10 +375,10 @@ fn node_signature(operator: &Operator, signature: &[u8], lock_hash: &Root) -> Ou
 
 /// What can be said of an EIP-712 signature without checking it.
 fn eip712(address: &str, signature: &[u8]) -> Outcome {
-    if signature.is_empty() {
-        failed(format!("a signature by {}", shown(address)), "none")
-    } else if address.is_empty() {
+    if address.is_empty() {
         failed("the address of the signer", "none")
+    } else if signature.is_empty() {
+        failed(format!("a signature by {}", shown(address)), "none")
     } else if !signature.len().is_multiple_of(K1_SIGNATURE) {
         failed(format!("{K1_SIGNATURE} bytes for each signature"), format!("{} bytes", signature.len()))
     } else {
@@ -396,9 +419,6 @@ fn hex_text(bytes: &[u8]) -> String {
 /// Text from a file for a message: what is longer than any ENR is cut.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 420;
-    if text.is_empty() {
-        return "an empty address".to_owned();
-    }
     let mut out: String = text.chars().take(LONGEST).collect();
     if out.len() < text.len() {
         out.push('…');

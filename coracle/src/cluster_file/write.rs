@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Content, hash,
-    limits::MAX_OPERATORS,
+    limits::{self, MAX_OPERATORS},
     model::{
         Creator, Definition, Deposit, DistributedValidator, Lock, Operator, Registration, ValidatorAddresses,
     },
@@ -35,6 +35,16 @@ pub enum WriteError {
         /// The operators in the definition.
         operators: usize,
     },
+    /// A text that is longer than the file's hashes have room for.
+    #[error("the {field} has {found} bytes, and at most {limit} are allowed")]
+    TooLong {
+        /// Which text.
+        field: &'static str,
+        /// Its length in bytes.
+        found: usize,
+        /// The most bytes it may have.
+        limit: usize,
+    },
     /// A key that cannot sign.
     #[error("the key of operator {0} (counted from 0) cannot sign")]
     Key(usize),
@@ -43,7 +53,7 @@ pub enum WriteError {
 /// The makings of a new definition in which all operators are unsigned.
 #[derive(Clone, Debug)]
 pub struct NewCluster {
-    /// A name for people.
+    /// A name for people; at most 256 bytes.
     pub name: String,
     /// A text that no other cluster has, commonly a UUID; at most 64 bytes.
     pub uuid: String,
@@ -58,11 +68,21 @@ pub struct NewCluster {
 /// A definition of the newest version with no validators, sealed. The threshold is ⌈2n/3⌉.
 ///
 /// # Errors
-/// No operators, or more than [`MAX_OPERATORS`].
+/// No operators, or more than [`MAX_OPERATORS`]; or a text that is too long.
 pub fn definition(new: &NewCluster) -> Result<Definition, WriteError> {
     let count = new.enrs.len();
     if count == 0 || count > MAX_OPERATORS {
         return Err(WriteError::Operators(count));
+    }
+    let texts = [
+        ("name", &new.name, limits::MAX_NAME),
+        ("uuid", &new.uuid, limits::MAX_UUID),
+        ("timestamp", &new.timestamp, limits::MAX_TIMESTAMP),
+    ];
+    for (field, text, limit) in texts {
+        if text.len() > limit {
+            return Err(WriteError::TooLong { field, found: text.len(), limit });
+        }
     }
     let operator = |enr: &String| Operator { enr: enr.clone(), ..Operator::default() };
     let mut definition = Definition {

@@ -1,7 +1,7 @@
 //! Any bytes give a file or an error, and what is a file can be verified: never a panic.
 
 use coracle::cluster_file::{ClusterFile, Version};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 use crate::generator;
 
@@ -32,7 +32,19 @@ fn json_like() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Always the same cases; a failure prints the input it shrank to.
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        rng_seed: RngSeed::Fixed(0x00C0_4AC1),
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         take_all(&bytes);

@@ -101,6 +101,10 @@ fn a_lock_without_validators_has_no_failed_check() {
         Err(write::WriteError::Keys { keys: 2, operators: 3 })
     );
     assert_eq!(
+        write::definition(&write::NewCluster { uuid: "5".repeat(65), ..new.clone() }),
+        Err(write::WriteError::TooLong { field: "uuid", found: 65, limit: 64 })
+    );
+    assert_eq!(
         write::definition(&write::NewCluster { enrs: Vec::new(), ..new }),
         Err(write::WriteError::Operators(0))
     );
