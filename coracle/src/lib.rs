@@ -1,1 +1,13 @@
-//! x
+//! The host side of Coracle: what a node needs beyond the protocol itself, on an ordinary machine.
+//!
+//! - [`cluster_file`] reads, verifies and writes Charon's cluster definitions and locks;
+//! - [`key_file`] holds the node's key, and never overwrites it;
+//! - [`data_dir`] knows the names in a Charon data directory, and when a Charon is using it;
+//! - [`database`] remembers records and endpoints through any crash;
+//! - [`files`] reads what may be any file at all.
+
+pub mod cluster_file;
+pub mod data_dir;
+pub mod database;
+pub mod files;
+pub mod key_file;

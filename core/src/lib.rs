@@ -9,7 +9,6 @@ extern crate std;
 
 #[cfg(feature = "alloc")]
 pub mod cluster;
-pub mod channel;
 pub mod crypto;
 pub mod handshake;
 pub mod id;

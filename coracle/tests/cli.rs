@@ -1,0 +1,287 @@
+//! The program as a person or a script meets it.
+
+// `clippy.toml` allows these inside test functions; here every function is one of a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::{Command, assert::Assert};
+use predicates::{prelude::*, str::contains};
+use serde_json::Value;
+
+fn coracle(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+    command.arg("--data-dir").arg(data_dir);
+    command
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn json(assert: &Assert) -> Value {
+    let text = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "one object a line: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A failure of the program's own: exit code, `error:` with all of `words`, and a `help:` line.
+fn fails(command: &mut Command, code: i32, words: &[&str]) {
+    let mut assert =
+        command.assert().code(code).stdout("").stderr(contains("error: ")).stderr(contains("\nhelp: "));
+    for word in words {
+        assert = assert.stderr(contains(*word));
+    }
+    let stderr = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(!stderr.contains('\u{1b}'), "no colours in a pipe: {stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn create_enr_makes_a_key_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().join("new");
+    let created = json(&coracle(&data_dir).args(["--json", "create", "enr"]).assert().success());
+    assert_eq!(created["event"], "created_enr");
+    let enr = created["enr"].as_str().unwrap();
+    assert!(enr.starts_with("enr:-"), "{enr}");
+    let key_file = data_dir.join("charon-enr-private-key");
+    assert_eq!(created["key_file"], key_file.to_str().unwrap());
+    let key = std::fs::read_to_string(&key_file).unwrap();
+    assert_eq!(key.len(), 64);
+    assert!(key.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)), "lowercase digits only");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&key_file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    fails(
+        coracle(&data_dir).args(["create", "enr"]),
+        1,
+        &["charon-enr-private-key exists already", "--data-dir"],
+    );
+    assert_eq!(std::fs::read_to_string(&key_file).unwrap(), key, "byte for byte the same");
+    // What is shown later is the same record.
+    coracle(&data_dir).arg("enr").assert().success().stdout(format!("{enr}\n")).stderr("");
+}
+
+#[test]
+fn create_enr_leaves_a_corrupt_key_alone() {
+    for content in [&b"rubbish"[..], b"", &[0xff; 64]] {
+        let directory = tempfile::tempdir().unwrap();
+        let key_file = directory.path().join("charon-enr-private-key");
+        std::fs::write(&key_file, content).unwrap();
+        fails(coracle(directory.path()).args(["create", "enr"]), 1, &["exists already"]);
+        assert_eq!(std::fs::read(&key_file).unwrap(), content);
+        fails(coracle(directory.path()).arg("enr"), 1, &["does not hold a key", "backup"]);
+        assert_eq!(std::fs::read(&key_file).unwrap(), content);
+    }
+}
+
+#[test]
+fn enr_without_a_key_says_how_to_make_one() {
+    let directory = tempfile::tempdir().unwrap();
+    fails(
+        coracle(directory.path()).arg("enr"),
+        1,
+        &["charon-enr-private-key does not exist", "coracle create enr"],
+    );
+}
+
+#[test]
+fn enr_verbose_shows_every_part() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("charon-enr-private-key"), "01".repeat(32)).unwrap();
+    let assert = coracle(directory.path()).args(["enr", "--verbose"]).assert().success();
+    let mut assert = assert.stdout(contains("enr:-"));
+    for word in
+        ["seq", "peer id", "16Uiu2H", "node id", "public key", "udp", "tcp", "keys", "id=v4 secp256k1="]
+    {
+        assert = assert.stdout(contains(word));
+    }
+    assert.stdout(contains("the key alone"));
+    let shown = json(&coracle(directory.path()).args(["enr", "--json"]).assert().success());
+    assert_eq!(shown["seq"], 0);
+    assert_eq!(shown["source"], "key");
+    assert_eq!(shown["pairs"][0]["value"], "v4");
+    assert_eq!(shown["node_id"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn enr_prefers_the_database_and_then_the_cluster_file() {
+    use coracle::{
+        cluster_file::{Content, write},
+        database::{Change, Database},
+    };
+    use coracle_core::{
+        crypto::{Identity, RustCrypto, SecretKey},
+        record::Builder,
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+    std::fs::write(directory.path().join("charon-enr-private-key"), "01".repeat(32)).unwrap();
+    let identity = Identity::new(RustCrypto, secret);
+    let in_file = Builder::new().sign(7, &identity).unwrap();
+    let definition = write::definition(&write::NewCluster {
+        name: "test".to_owned(),
+        uuid: "1".to_owned(),
+        timestamp: String::new(),
+        fork_version: [0; 4],
+        enrs: vec![in_file.to_string()],
+    });
+    let text = write::to_json(&Content::Definition(definition.unwrap()));
+    std::fs::write(directory.path().join("cluster-definition.json"), text).unwrap();
+    let shown = || json(&coracle(directory.path()).args(["enr", "--json"]).assert().success());
+    assert_eq!((&shown()["source"], &shown()["seq"]), (&"cluster_file".into(), &7.into()));
+
+    let database = Database::open(&directory.path().join("coracle.redb")).unwrap();
+    let stored = Builder::new().sign(8, &identity).unwrap();
+    database.apply(&[Change::Own(stored)]).unwrap();
+    let while_open = shown();
+    assert_eq!(while_open["seq"], 7);
+    assert!(while_open["note"].as_str().unwrap().contains("another process uses the database"));
+    drop(database);
+    assert_eq!((&shown()["source"], &shown()["seq"]), (&"database".into(), &8.into()));
+
+    std::fs::write(directory.path().join("coracle.redb"), "rubbish").unwrap();
+    fails(
+        coracle(directory.path()).arg("enr"),
+        1,
+        &["coracle.redb is not a usable node database", "left as it is"],
+    );
+}
+
+#[test]
+fn lock_verify_accepts_every_fixture() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("")).unwrap() {
+        let path = entry.unwrap().path();
+        let report =
+            json(&coracle(directory.path()).args(["--json", "lock", "verify"]).arg(&path).assert().success());
+        assert_eq!(report["accepted"], true);
+        assert!(report["checks"].as_array().unwrap().len() > 5);
+        coracle(directory.path())
+            .args(["lock", "verify"])
+            .arg(&path)
+            .assert()
+            .success()
+            .stdout(contains("verified"))
+            .stdout(contains("not checked"))
+            .stdout(contains("accepted: "))
+            .stderr("");
+        coracle(directory.path())
+            .args(["lock", "show"])
+            .arg(&path)
+            .assert()
+            .success()
+            .stdout(contains("16Uiu2H"));
+    }
+}
+
+#[test]
+fn lock_verify_finds_its_file_in_the_data_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    fails(coracle(directory.path()).args(["lock", "verify"]), 1, &["no cluster-lock.json", "--data-dir"]);
+    std::fs::copy(fixture("lock-v1.7.0.json"), directory.path().join("cluster-lock.json")).unwrap();
+    coracle(directory.path()).args(["lock", "verify"]).assert().success().stdout(contains("lock v1.7.0"));
+}
+
+#[test]
+fn lock_verify_names_what_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lock.json");
+    let text = std::fs::read_to_string(fixture("lock-v1.11.0.json")).unwrap();
+    std::fs::write(&path, text.replace("generated v1.11.0", "tampered v1.11.0")).unwrap();
+    coracle(directory.path())
+        .args(["lock", "verify"])
+        .arg(&path)
+        .assert()
+        .code(1)
+        .stdout(contains("refused: "))
+        .stdout(predicate::str::is_match("failed +configuration hash +cluster_definition.config_hash\n +expected 0x[0-9a-f]{64}\n +found +0x[0-9a-f]{64}\n").unwrap());
+    let report =
+        json(&coracle(directory.path()).args(["--json", "lock", "verify"]).arg(&path).assert().code(1));
+    assert_eq!(report["accepted"], false);
+    assert_eq!(report["checks"][0]["check"], "config_hash");
+    assert_eq!(report["checks"][0]["outcome"], "failed");
+    assert!(report["uncovered"][0]["field"].is_string());
+    // It can be looked at all the same.
+    coracle(directory.path())
+        .args(["lock", "show"])
+        .arg(&path)
+        .assert()
+        .success()
+        .stdout(contains("refused: "));
+}
+
+#[test]
+fn files_that_are_none_are_said_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("bytes"), [0xff, 0xfe, 0x00]).unwrap();
+    std::fs::write(at("empty"), "").unwrap();
+    std::fs::write(at("object"), "{}").unwrap();
+    std::fs::write(at("twice"), "{\"version\":\"v1.7.0\",\"version\":\"v1.7.0\"}").unwrap();
+    std::fs::write(at("newer"), "{\"version\":\"v9.0.0\\u001b[31m\"}").unwrap();
+    std::fs::write(at("deep"), "[".repeat(200_000)).unwrap();
+    for command in ["verify", "show"] {
+        for (name, words) in [
+            ("bytes", "not valid JSON"),
+            ("empty", "not valid JSON"),
+            ("object", "neither a cluster definition"),
+            ("twice", "the key `version` appears twice"),
+            ("newer", "supported are v1.0.0, v1.1.0"),
+            ("deep", "not valid JSON"),
+            ("none", "does not exist"),
+            ("", "is a directory"),
+        ] {
+            fails(coracle(directory.path()).args(["lock", command]).arg(at(name)), 1, &[words]);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_not_utf8_is_a_name() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(std::ffi::OsStr::from_bytes(b"lock-\xff.json"));
+    fails(coracle(directory.path()).args(["lock", "verify"]).arg(&path), 1, &["does not exist"]);
+    std::fs::copy(fixture("lock-v1.7.0.json"), &path).unwrap();
+    coracle(directory.path()).args(["lock", "verify"]).arg(&path).assert().success();
+}
+
+#[test]
+fn the_data_directory_may_not_be_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    fails(coracle(&file).args(["create", "enr"]), 1, &["file"]);
+    fails(coracle(&file).arg("enr"), 1, &["file"]);
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_code_2() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [&["nonsense"][..], &[], &["lock"], &["enr", "--nonsense"]] {
+        coracle(directory.path()).args(arguments).assert().code(2).stderr(contains("Usage"));
+    }
+    coracle(directory.path()).arg("--help").assert().success().stdout(contains("Exit codes:"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_coracle"))
+        .args(["lock", "show"])
+        .arg(fixture("lock-v1.7.0.json"))
+        .current_dir(directory.path())
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
+}

@@ -1,0 +1,11 @@
+//! Cluster files of every version: read, verified, changed value by value, and fed with anything.
+
+// `clippy.toml` allows these inside test functions; here every function is one of a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod any_bytes;
+mod changes;
+mod collected;
+mod fixtures;
+mod generator;
+mod refused;
