@@ -4,10 +4,12 @@
 //! - [`key_file`] holds the node's key, and never overwrites it;
 //! - [`data_dir`] knows the names in a Charon data directory, and when a Charon is using it;
 //! - [`database`] remembers records and endpoints through any crash;
+//! - [`host`] makes a node's configuration and store of all that;
 //! - [`files`] reads what may be any file at all.
 
 pub mod cluster_file;
 pub mod data_dir;
 pub mod database;
 pub mod files;
+pub mod host;
 pub mod key_file;

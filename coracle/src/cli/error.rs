@@ -3,7 +3,11 @@
 use std::{io, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
-use coracle::{data_dir::DataDirError, database::DatabaseError, files::ReadError, key_file::KeyFileError};
+use coracle::{
+    cluster_file::FileError, data_dir::DataDirError, database::DatabaseError, files::ReadError, host::HostError,
+    key_file::KeyFileError,
+};
+use coracle_tokio::BindError;
 
 use super::output::clean;
 
@@ -82,6 +86,35 @@ impl From<DataDirError> for CliError {
             DataDirError::KeyInUse { .. } => Self::in_use(&error, error.help()),
             _ => Self::failed(&error, error.help()),
         }
+    }
+}
+
+impl From<HostError> for CliError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Database(error) => error.into(),
+            _ => Self::failed(&error, error.help()),
+        }
+    }
+}
+
+impl From<BindError> for CliError {
+    fn from(error: BindError) -> Self {
+        match error.source.kind() {
+            io::ErrorKind::AddrInUse => {
+                Self::in_use(&error, "stop the program that listens there, or choose another port")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                Self::failed(&error, "this machine has no such address: use 0.0.0.0 or [::] for all it has")
+            }
+            _ => Self::failed(&error, "choose another address or port"),
+        }
+    }
+}
+
+impl From<FileError> for CliError {
+    fn from(error: FileError) -> Self {
+        Self::failed(&error, error.help())
     }
 }
 

@@ -57,6 +57,11 @@ fn told(weight: Weight, line: String, object: Value) -> Told {
     Told { weight, line, object }
 }
 
+/// A step of the program's own.
+pub(super) fn step(line: impl Into<String>, object: Value) -> Told {
+    told(Weight::Step, line.into(), object)
+}
+
 /// Both forms of a notice.
 pub(super) fn tell(notice: &Notice, names: &Names) -> Told {
     match *notice {

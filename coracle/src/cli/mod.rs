@@ -1,12 +1,17 @@
 //! The command line: one module a command, and what they share.
 
 mod create_enr;
+mod demo;
 mod enr;
 mod error;
+mod events;
+mod live;
 mod lock_show;
 mod lock_verify;
 mod output;
+mod peer_hint;
 mod record_view;
+mod run;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -55,6 +60,10 @@ enum Command {
     /// Look at a cluster lock or definition
     #[command(subcommand)]
     Lock(Lock),
+    /// Run this node until it is told to stop
+    Run(run::Arguments),
+    /// See a cluster of four find itself again, on this machine
+    Demo(demo::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +101,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Lock(Lock::Show(file)) => {
             file.path(&data_dir).and_then(|path| lock_show::run(&path, &mut out))
         }
+        Command::Run(arguments) => run::run(&data_dir, &arguments, &mut out),
+        Command::Demo(arguments) => demo::run(&arguments, &mut out),
     };
     match result.and_then(|code| out.finish().map(|()| code)) {
         Ok(code) => code,

@@ -31,6 +31,23 @@ impl Output {
         Self { json, to: anstream::stdout().lock() }
     }
 
+    /// Whether JSON is wanted.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person watches, on a terminal that can show colours and move its cursor.
+    pub(super) fn is_terminal(&self) -> bool {
+        use std::io::IsTerminal as _;
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// Prints a line for a person, at once.
+    pub(super) fn line(&mut self, line: &str) -> Result<(), CliError> {
+        writeln!(self.to, "{line}")?;
+        Ok(self.to.flush()?)
+    }
+
     /// Prints `object` on a line of its own if JSON is wanted, and calls `lines` otherwise.
     pub(super) fn print(
         &mut self,
