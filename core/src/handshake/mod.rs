@@ -21,7 +21,7 @@ mod messages;
 mod payload;
 mod responder;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod xx;
 
 pub(crate) use cipher::CipherState;

@@ -6,7 +6,7 @@ use super::*;
 /// Runs a handshake with `tamper` on one of the Noise messages (1, 2 or 3); both parties after it.
 fn tampered(message: u8, tamper: impl Fn(&mut Vec<u8>)) -> (Party, Party) {
     let (mut a, mut b) = (Party::initiator(1, QUIET), Party::responder(2, QUIET));
-    let mut hear = |to: &mut Party, mut bytes: Vec<u8>| to.hear(&mut bytes).is_ok();
+    let hear = |to: &mut Party, mut bytes: Vec<u8>| to.hear(&mut bytes).is_ok();
     hear(&mut b, a.say());
     hear(&mut a, b.say());
     for number in 1..=3 {
