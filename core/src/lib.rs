@@ -8,6 +8,8 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(feature = "alloc")]
+pub mod channel;
+#[cfg(feature = "alloc")]
 pub mod cluster;
 pub mod crypto;
 pub mod handshake;

@@ -47,6 +47,8 @@ pub const MAX_PENDING_INBOUND: usize = 32;
 /// Channels that a member may have at one time: one is used, a second is tolerated (peers that do
 /// not deduplicate simultaneous dials), more are closed.
 pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
+/// Streams of one channel of a node, both directions together.
+pub const CHANNEL_STREAMS: usize = 16;
 /// From the start of a dial until it must be a TCP connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// From a TCP connection until it must be a channel.

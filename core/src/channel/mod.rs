@@ -12,7 +12,7 @@
 //!
 //! Invariants, each tested: a nonce is used once and the last one ends the channel (N5); any chunking
 //! gives the same result, and a failed decryption leaves the bytes and closes (N8); every table and
-//! queue has a named limit; no allocation after [`Channel::new`].
+//! queue has a named limit; no allocation after [`Channel::new`], and with [`Channel::with_memory`] none at all.
 
 mod event;
 mod mux;
@@ -26,6 +26,7 @@ mod yamux;
 
 use core::time::Duration;
 
+pub use mux::Memory;
 pub use event::{ChannelError, ChannelEvent, CloseReason, Refusal, Side};
 pub use select::SelectError;
 pub use yamux::YamuxError;
@@ -129,6 +130,17 @@ impl Channel {
     /// A channel to an admitted peer. Randomness is drawn here only (for the contents of pings), and
     /// memory is allocated here only.
     pub fn new(admitted: Admitted, now: Instant, config: ChannelConfig, rng: &mut Rng) -> Self {
+        Self::with_memory(admitted, now, config, rng, Memory::new(config.streams))
+    }
+
+    /// The same in memory that was allocated before; `config.streams` is not used.
+    pub fn with_memory(
+        admitted: Admitted,
+        now: Instant,
+        config: ChannelConfig,
+        rng: &mut Rng,
+        memory: Memory,
+    ) -> Self {
         let finished = admitted.finished();
         let (peer, role, early) = (*finished.peer(), finished.role(), finished.early_muxer());
         let (send, receive) = admitted.into_ciphers();
@@ -145,7 +157,7 @@ impl Channel {
             clock: now,
             phase: Phase::Negotiating { select, lines, deadline: now + config.negotiation_timeout },
             in_hand: None,
-            mux: Mux::new(role, config.streams, pinger, config.negotiation_timeout),
+            mux: Mux::new(role, memory, pinger, config.negotiation_timeout),
             events: Events::new(),
             closed: None,
             closed_reported: false,
@@ -154,6 +166,11 @@ impl Channel {
             channel.open(now, true, OwedLines::default());
         }
         channel
+    }
+
+    /// Ends the channel and gives its memory back, for another.
+    pub fn into_memory(self) -> Memory {
+        self.mux.into_memory()
     }
 
     /// The peer's key, as its handshake proved it.

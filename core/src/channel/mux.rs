@@ -35,6 +35,19 @@ pub(super) enum Verdict {
     PingsFail,
 }
 
+/// The stream table of a channel: all the memory that it takes from the heap. One that an ended
+/// channel gave back serves the next.
+#[derive(Debug)]
+pub struct Memory(Box<[Option<Stream>]>);
+
+impl Memory {
+    /// Room for `streams` streams open at once, both directions together (at least 2: one is ours
+    /// to ping with, whatever the peer opens).
+    pub fn new(streams: usize) -> Self {
+        Self(core::iter::repeat_with(|| None).take(streams.max(2)).collect())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Mux {
     streams: Box<[Option<Stream>]>,
@@ -68,7 +81,7 @@ const NO_HEADER: Receiving = Receiving::Header { bytes: [0; HEADER_LEN], len: 0 
 impl Mux {
     pub(super) fn new(
         role: Role,
-        streams: usize,
+        memory: Memory,
         pinger: Pinger,
         negotiation_timeout: core::time::Duration,
     ) -> Self {
@@ -78,8 +91,7 @@ impl Mux {
             Role::Responder => (2, 1),
         };
         Self {
-            // One is ours to ping with, whatever the peer opens.
-            streams: core::iter::repeat_with(|| None).take(streams.max(2)).collect(),
+            streams: memory.0,
             peer_parity,
             next_id: Some(next_id),
             highest: 0,
@@ -93,6 +105,12 @@ impl Mux {
             verdict: None,
             negotiation_timeout,
         }
+    }
+
+    /// Gives the table back, empty.
+    pub(super) fn into_memory(mut self) -> Memory {
+        self.streams.fill_with(|| None);
+        Memory(self.streams)
     }
 
     /// Streams that are open, or whose end is not written yet.

@@ -9,10 +9,10 @@ use super::{
     notice::{Failure, Notice},
 };
 use crate::{
-    channel::{Channel, ChannelEvent},
+    channel::{Channel, ChannelEvent, CloseReason},
     cluster::{Endpoint, MemberIndex, Origin},
     crypto::Crypto,
-    handshake::{Finished, Initiator, Responder},
+    handshake::{Finished, Initiator, Options, Responder},
     id::PeerId,
     limits::{CLOSE_TIMEOUT, DIAL_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CHANNELS_PER_MEMBER, MAX_PENDING_INBOUND},
     time::Instant,
@@ -31,7 +31,7 @@ impl<C: Crypto> Node<C> {
             writable: false,
             confirmed: false,
             deadline: Some(now + DIAL_TIMEOUT),
-            stalled: false,
+            resume: false,
             close: None,
         });
         if !inserted {
@@ -45,18 +45,18 @@ impl<C: Crypto> Node<C> {
     }
 
     pub(super) fn dial_succeeded(&mut self, now: Instant, id: ConnId) {
-        let Self { conns, cluster, handshake_rng, static_key, identity, .. } = self;
+        let Self { conns, cluster, handshake_rng, static_key, .. } = self;
         let Some(conn) = conns.find(id).filter(|conn| matches!(conn.stage, Stage::Dialling)) else { return };
         let Some(member) = conn.member else { return };
-        let expected = cluster.member(member).peer_id();
-        conn.stage = Stage::Initiator(Initiator::new(identity, static_key, handshake_rng, Some(expected)));
+        let options = Options { expected: Some(cluster.member(member).peer_id()), ..Options::default() };
+        conn.stage = Stage::Initiator(Initiator::new(static_key, handshake_rng, options));
         conn.deadline = Some(now + HANDSHAKE_TIMEOUT);
         conn.writable = true;
     }
 
     pub(super) fn accepted(&mut self, now: Instant, id: ConnId, from: SocketAddr) {
         let pending = self.conns.iter().filter(|conn| conn.is_pending_inbound()).count();
-        let responder = Responder::new(&self.identity, &self.static_key, &mut self.handshake_rng);
+        let responder = Responder::new(&self.static_key, &mut self.handshake_rng, Options::default());
         let room = pending < MAX_PENDING_INBOUND && !self.shutting_down;
         let inserted = room
             && self.conns.insert(Conn {
@@ -68,7 +68,7 @@ impl<C: Crypto> Node<C> {
                 writable: true,
                 confirmed: false,
                 deadline: Some(now + HANDSHAKE_TIMEOUT),
-                stalled: false,
+                resume: false,
                 close: None,
             });
         if !inserted {
@@ -94,9 +94,9 @@ impl<C: Crypto> Node<C> {
                 Stage::Responder(machine) => {
                     machine.handle_bytes(&self.identity, rest).map_err(Failure::Handshake)
                 }
-                Stage::Channel(channel) => {
-                    channel.handle_bytes(&self.identity, now, rest).map_err(Failure::Channel)
-                }
+                Stage::Channel(channel) => channel
+                    .handle_bytes(self.identity.crypto(), now, rest)
+                    .map_err(|error| Failure::Channel(CloseReason::Violation(error))),
                 // Bytes before the driver said Connected, or after the end: nobody's.
                 Stage::Dialling | Stage::Dead => return bytes.len(),
             };
@@ -108,13 +108,13 @@ impl<C: Crypto> Node<C> {
                 }
             };
             taken += n;
-            conn.stalled = taken < bytes.len();
             if n > 0 {
                 self.heard(now, id);
             }
             let finished = self.finish_handshake(now, id);
-            self.channel_events(now, id);
-            if n == 0 && !finished {
+            // Events that wait may be what keeps the channel from taking more.
+            let told = self.channel_events(now, id);
+            if n == 0 && !finished && !told {
                 return taken;
             }
         }
@@ -140,7 +140,7 @@ impl<C: Crypto> Node<C> {
 
     fn admit(&mut self, now: Instant, id: ConnId, finished: Finished) -> bool {
         let peer = finished.peer_id();
-        let Self { conns, cluster, channel_config, channel_rng, .. } = self;
+        let Self { conns, cluster, channel_config, channel_rng, memories, .. } = self;
         let Some(conn) = conns.find(id) else { return false };
         let member = cluster.index_of(finished.peer());
         let (admitted, member) = match (finished.admit(|key| cluster.admits(key)), member) {
@@ -150,7 +150,12 @@ impl<C: Crypto> Node<C> {
                 return false;
             }
         };
-        conn.stage = Stage::Channel(Channel::new(admitted, now, channel_config, channel_rng));
+        let Some(memory) = memories.pop() else {
+            self.fail(now, id, Failure::NoRoom);
+            return false;
+        };
+        let channel = Channel::with_memory(admitted, now, *channel_config, channel_rng, memory);
+        conn.stage = Stage::Channel(channel);
         conn.member = Some(member);
         conn.deadline = None;
         if id.is_accepted() {
@@ -216,20 +221,23 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    /// What the channel has to tell.
-    pub(super) fn channel_events(&mut self, now: Instant, id: ConnId) {
+    /// What the channel has to tell; whether there was anything.
+    pub(super) fn channel_events(&mut self, now: Instant, id: ConnId) -> bool {
+        let mut told = false;
         loop {
-            let Some(conn) = self.conns.find(id) else { return };
-            let Stage::Channel(channel) = &mut conn.stage else { return };
-            let Some(event) = channel.poll_event() else { return };
-            let Some(member) = conn.member else { return };
+            let Some(conn) = self.conns.find(id) else { return told };
+            let Stage::Channel(channel) = &mut conn.stage else { return told };
+            let Some(event) = channel.poll_event() else { return told };
+            let Some(member) = conn.member else { return told };
+            told = true;
             match event {
                 ChannelEvent::Pong { rtt } => {
                     let peer = self.peer_id(member);
                     self.notify(Notice::Ping { peer, conn: id, rtt });
                 }
-                ChannelEvent::Closed(_) => self.fail(now, id, Failure::ClosedByPeer),
-                _ => {}
+                ChannelEvent::Closed { reason, .. } => self.fail(now, id, Failure::Channel(reason)),
+                ChannelEvent::StreamRefused { .. } => self.counters.streams_refused += 1,
+                ChannelEvent::Ready { .. } | ChannelEvent::PingUnsupported => {}
             }
         }
     }
@@ -243,18 +251,14 @@ impl<C: Crypto> Node<C> {
         {
             self.fail(now, late, Failure::Timeout);
         }
-        loop {
-            let failed = self.conns.iter_mut().find_map(|conn| {
-                let Stage::Channel(channel) = &mut conn.stage else { return None };
-                if conn.close.is_some() || channel.next_timeout().is_none_or(|at| now < at) {
-                    return None;
-                }
-                Some((conn.id, channel.handle_timeout(now)))
-            });
-            let Some((id, result)) = failed else { return };
-            if let Err(error) = result {
-                self.fail(now, id, Failure::Channel(error));
+        while let Some(id) = self.conns.iter_mut().find_map(|conn| {
+            let Stage::Channel(channel) = &mut conn.stage else { return None };
+            if conn.close.is_some() || channel.next_timeout().is_none_or(|at| now < at) {
+                return None;
             }
+            channel.handle_timeout(now);
+            Some(conn.id)
+        }) {
             self.channel_events(now, id);
         }
     }
@@ -262,10 +266,9 @@ impl<C: Crypto> Node<C> {
     /// We end a connection: it is closed at the next poll, after a farewell where that helps.
     pub(super) fn fail(&mut self, now: Instant, id: ConnId, reason: Failure) {
         let Some(conn) = self.conns.find(id).filter(|conn| conn.close.is_none()) else { return };
-        let farewell = matches!(reason, Failure::Duplicate | Failure::Shutdown);
         conn.close = Some(match &mut conn.stage {
-            Stage::Channel(channel) if farewell => {
-                channel.close();
+            Stage::Channel(channel) if !channel.is_closed() => {
+                channel.close(now);
                 Close::Flush(now + CLOSE_TIMEOUT)
             }
             _ => Close::Now,
@@ -279,6 +282,14 @@ impl<C: Crypto> Node<C> {
         let Some(conn) = self.conns.remove(id) else { return };
         if conn.close.is_none() {
             self.ended(now, Ended::of(&conn, reason));
+        }
+        self.recycle(conn);
+    }
+
+    /// Keeps an ended channel's memory for the next one.
+    pub(super) fn recycle(&mut self, conn: Conn) {
+        if let Stage::Channel(channel) = conn.stage {
+            self.memories.push(channel.into_memory());
         }
     }
 
@@ -311,11 +322,9 @@ impl<C: Crypto> Node<C> {
         let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
         let conn = self.conns.iter_mut().find(|c| c.member == Some(member) && c.confirmed && c.is_channel());
         match conn.map(|conn| &mut conn.stage) {
-            Some(Stage::Channel(channel)) => {
-                channel.ping(now);
-                Ok(())
-            }
-            _ => Err(RequestError::NotConnected),
+            Some(Stage::Channel(channel)) if channel.ping(now) => Ok(()),
+            Some(_) => Err(RequestError::Busy),
+            None => Err(RequestError::NotConnected),
         }
     }
 

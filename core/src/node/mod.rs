@@ -22,7 +22,7 @@ mod poll;
 mod store;
 mod view;
 
-use alloc::{boxed::Box, collections::VecDeque, string::String};
+use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 pub use action::{
@@ -36,14 +36,14 @@ pub use store::Store;
 pub use view::{ChannelView, Counters, MemberSnapshot, MemberView, Snapshot};
 
 use crate::{
-    channel,
+    channel::{ChannelConfig, Memory},
     cluster::{Cluster, ClusterError, MemberIndex, Origin},
     crypto::{Crypto, Identity, RustCrypto},
     discovery::{self, Discovery},
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
-        CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS, MAX_HOSTNAME,
+        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS, MAX_HOSTNAME,
         MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE, RESOLVE_INTERVAL, RESOLVE_RETRY,
         STORE_RETRY,
     },
@@ -109,7 +109,9 @@ pub struct Node<C: Crypto = RustCrypto> {
     static_key: StaticKey,
     handshake_rng: Rng,
     channel_rng: Rng,
-    channel_config: channel::Config,
+    channel_config: ChannelConfig,
+    /// Stream tables not in use: allocated once, handed from channel to channel.
+    memories: Vec<Memory>,
     /// A connection that found no slot: closed next.
     turned_away: heapless::Vec<ConnId, 4>,
     own_store: Option<StoreId>,
@@ -174,11 +176,13 @@ impl<C: Crypto> Node<C> {
         // A member's channels, and as many attempts as it has endpoints, would be the most; a slot
         // more than needed in practice is cheaper than the rule for fewer.
         let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ENDPOINTS.min(6)) + MAX_PENDING_INBOUND;
+        let channels = others * (MAX_CHANNELS_PER_MEMBER + 1) + 1;
         Ok(Self {
             static_key: StaticKey::new(&identity, &mut handshake_rng),
             handshake_rng,
             channel_rng: seed.stream("channel"),
-            channel_config: channel::Config { ping_interval: config.ping_interval, ..channel::Config::default() },
+            channel_config: ChannelConfig { ping_interval: Some(config.ping_interval), ..ChannelConfig::default() },
+            memories: (0..channels).map(|_| Memory::new(CHANNEL_STREAMS)).collect(),
             now,
             local,
             votes: Votes::new(others),

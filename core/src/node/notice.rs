@@ -4,7 +4,7 @@ use core::{fmt, net::SocketAddr, time::Duration};
 
 use super::action::{ConnId, DialError, RequestId};
 use crate::{
-    channel::ChannelError,
+    channel::CloseReason,
     cluster::{Origin, Reachability},
     handshake::HandshakeError,
     id::{NodeId, PeerId},
@@ -23,8 +23,8 @@ pub enum Failure {
     Handshake(HandshakeError),
     /// The peer proved a key that is no other member's.
     NotAMember(PeerId),
-    /// The channel failed.
-    Channel(ChannelError),
+    /// The channel ended.
+    Channel(CloseReason),
     /// The peer closed the connection, or it broke.
     ClosedByPeer,
     /// Another connection to the same member was there first, or is the one both sides keep.

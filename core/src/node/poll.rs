@@ -162,7 +162,9 @@ impl<C: Crypto> Node<C> {
                 }
                 Step::Resume => return Some(Action::Resume { conn }),
                 Step::Close => {
-                    self.conns.remove(conn);
+                    if let Some(conn) = self.conns.remove(conn) {
+                        self.recycle(conn);
+                    }
                     return Some(Action::Close { conn });
                 }
             }
@@ -190,7 +192,11 @@ fn next_step<C: Crypto>(
         let len = match &mut conn.stage {
             Stage::Initiator(machine) => machine.poll_write(identity, buf),
             Stage::Responder(machine) => machine.poll_write(identity, buf),
-            Stage::Channel(channel) => channel.poll_write(identity, now, buf),
+            Stage::Channel(channel) => {
+                let len = channel.poll_write(identity.crypto(), now, buf);
+                conn.resume |= len > 0 && channel.has_frame_in_hand();
+                len
+            }
             Stage::Dialling | Stage::Dead => 0,
         };
         if len > 0 {
@@ -206,11 +212,7 @@ fn next_step<C: Crypto>(
     {
         return Some(Step::Close);
     }
-    if conn.stalled
-        && let Stage::Channel(channel) = &conn.stage
-        && channel.can_take()
-    {
-        conn.stalled = false;
+    if core::mem::take(&mut conn.resume) {
         return Some(Step::Resume);
     }
     None

@@ -29,6 +29,8 @@ pub struct Counters {
     pub peer_stores_failed: u64,
     /// Members' records with a known number and other content.
     pub record_conflicts: u64,
+    /// Streams of members that were refused (an unknown protocol, or too many).
+    pub streams_refused: u64,
     /// Notices that found no room because the driver did not poll.
     pub notices_dropped: u64,
 }
@@ -151,7 +153,7 @@ impl<C: Crypto> Node<C> {
             endpoint: conn.remote,
             origin: conn.origin,
             rtt: match &conn.stage {
-                Stage::Channel(channel) => channel.rtt(),
+                Stage::Channel(channel) => channel.last_rtt(),
                 _ => None,
             },
         });
