@@ -16,11 +16,11 @@ impl<C: Crypto> Node<C> {
             match event {
                 discovery::Event::RecordSeen { record, .. } => self.record_seen(now, &record),
                 discovery::Event::Vote { from, observed } => self.voted(now, from, observed),
-                discovery::Event::LookupDone { request, found, .. } => {
+                discovery::Event::LookupDone { lookup, found, .. } => {
                     if let Some(record) = &found {
                         self.record_seen(now, record);
                     }
-                    self.lookup_done(request, found.as_ref());
+                    self.lookup_done(lookup, found.as_ref());
                 }
                 _ => {}
             }
@@ -42,8 +42,8 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    fn lookup_done(&mut self, done: discovery::RequestId, found: Option<&Record>) {
-        let Some(i) = self.lookups.iter().position(|lookup| lookup.discovery == done) else { return };
+    fn lookup_done(&mut self, done: discovery::LookupId, found: Option<&Record>) {
+        let Some(i) = self.lookups.iter().position(|lookup| lookup.lookup == done) else { return };
         let lookup = self.lookups.swap_remove(i);
         let found = found.and_then(|record| record.udp_endpoints().next());
         self.notify(Notice::LookedUp { request: lookup.request, target: lookup.target, found });

@@ -39,7 +39,7 @@ use crate::{
     channel::{ChannelConfig, Memory},
     cluster::{Cluster, ClusterError, MemberIndex, Origin},
     crypto::{Crypto, Identity, RustCrypto},
-    discovery::{self, Discovery},
+    discovery::{self, Discovery, LookupId},
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
@@ -92,7 +92,7 @@ struct Hostname {
 #[derive(Clone, Copy, Debug)]
 struct RequestedLookup {
     request: RequestId,
-    discovery: discovery::RequestId,
+    lookup: LookupId,
     target: NodeId,
 }
 
@@ -161,7 +161,12 @@ impl<C: Crypto> Node<C> {
             Some(record) => record.clone(),
             None => Builder::new().sign(0, &identity)?,
         };
-        let mut discovery = Discovery::new(discovery::Config::default(), &held, seed.stream("discovery"));
+        let discovery_config = discovery::Config {
+            ipv4: config.bound.udp4.is_some(),
+            ipv6: config.bound.udp6.is_some(),
+            ..discovery::Config::default()
+        };
+        let mut discovery = Discovery::new(discovery_config, &held, seed.stream("discovery"));
         for (_, member) in cluster.members() {
             if let Some(record) = member.record() {
                 let _ = discovery.add_record(now, record, true);
@@ -294,8 +299,8 @@ impl<C: Crypto> Node<C> {
         if self.lookups.is_full() {
             return Err(RequestError::Busy);
         }
-        let discovery = self.discovery.lookup(now, target).map_err(|_| RequestError::Busy)?;
-        let _ = self.lookups.push(RequestedLookup { request, discovery, target });
+        let lookup = self.discovery.lookup(now, target).map_err(|_| RequestError::Busy)?;
+        let _ = self.lookups.push(RequestedLookup { request, lookup, target });
         Ok(())
     }
 
