@@ -5,8 +5,8 @@ use alloc::{vec, vec::Vec};
 use super::{xx::KeyPair, *};
 use crate::{
     crypto::{Identity, RustCrypto, Secret, SecretKey},
-    limits::{HANDSHAKE_READ_SIZE, HANDSHAKE_WRITE_SIZE},
-    rng::Seed,
+    limits::{self, HANDSHAKE_WRITE_SIZE},
+    rng::{Rng, Seed},
 };
 
 mod attacks;
@@ -15,6 +15,12 @@ mod vectors;
 
 pub(crate) fn identity(n: u8) -> Identity<RustCrypto> {
     Identity::new(RustCrypto, SecretKey::from_bytes(&[n; 32]).unwrap())
+}
+
+fn node(n: u8, session: u8, side: &str) -> (Identity<RustCrypto>, StaticKey, Rng) {
+    let identity = identity(n);
+    let key = StaticKey::new(&identity, &mut Seed::new([n; 32]).stream("static key"));
+    (identity, key, Seed::new([session; 32]).stream(side))
 }
 
 /// One side with everything it needs, so that a test reads like a conversation.
@@ -30,19 +36,22 @@ pub(crate) enum Machine {
 
 impl Party {
     pub(crate) fn initiator(n: u8, options: Options) -> Self {
-        let identity = identity(n);
-        let mut rng = Seed::new([n; 32]).stream("initiator");
-        let key = StaticKey::new(&identity, &mut rng);
-        let machine = Machine::Initiator(Initiator::new(&key, &mut rng, options));
-        Self { identity, machine }
+        Self::initiator_of_session(n, 0, options)
     }
 
     pub(crate) fn responder(n: u8, options: Options) -> Self {
-        let identity = identity(n);
-        let mut rng = Seed::new([n; 32]).stream("responder");
-        let key = StaticKey::new(&identity, &mut rng);
-        let machine = Machine::Responder(Responder::new(&key, &mut rng, options));
-        Self { identity, machine }
+        Self::responder_of_session(n, 0, options)
+    }
+
+    /// The same node, identity and static key, with the ephemeral key of another session.
+    pub(crate) fn initiator_of_session(n: u8, session: u8, options: Options) -> Self {
+        let (identity, key, mut rng) = node(n, session, "initiator");
+        Self { identity, machine: Machine::Initiator(Initiator::new(&key, &mut rng, options)) }
+    }
+
+    pub(crate) fn responder_of_session(n: u8, session: u8, options: Options) -> Self {
+        let (identity, key, mut rng) = node(n, session, "responder");
+        Self { identity, machine: Machine::Responder(Responder::new(&key, &mut rng, options)) }
     }
 
     /// Everything the machine has to say now.
@@ -250,9 +259,6 @@ fn the_least_buffer_is_enough_and_less_writes_nothing() {
     let n = rest.len();
     assert_eq!(a.hear(&mut rest), Ok(n));
 }
-
-use crate::limits;
-const _: () = assert!(HANDSHAKE_READ_SIZE > HANDSHAKE_WRITE_SIZE);
 
 /// Keys for tests that build Noise messages by hand.
 fn pair(secret: [u8; 32]) -> KeyPair {
