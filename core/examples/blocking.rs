@@ -4,6 +4,7 @@
 //! millisecond when nothing happened. A program that wants to sleep longer would use `poll(2)`.
 //!
 //! Run it: `cargo run -p coracle-core --example blocking`
+#![allow(clippy::expect_used, clippy::panic)] // an example: it ends where it cannot go on
 
 use std::{
     collections::BTreeMap,

@@ -7,6 +7,7 @@
 //!  4. wake the node at the moment that `Wait` names.
 //!
 //! Run it: `cargo run -p coracle-core --example in_memory`
+#![allow(clippy::expect_used, clippy::panic)] // an example: it ends where it cannot go on
 
 use std::{collections::VecDeque, net::SocketAddr};
 

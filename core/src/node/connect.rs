@@ -243,22 +243,20 @@ impl<C: Crypto> Node<C> {
     }
 
     pub(super) fn connection_timeouts(&mut self, now: Instant) {
-        while let Some(late) = self
-            .conns
-            .iter()
-            .find(|conn| conn.close.is_none() && conn.deadline.is_some_and(|at| now >= at))
-            .map(|conn| conn.id)
-        {
-            self.fail(now, late, Failure::Timeout);
+        let late = |conn: &Conn| conn.close.is_none() && conn.deadline.is_some_and(|at| now >= at);
+        while let Some(id) = self.conns.find_id(late) {
+            self.fail(now, id, Failure::Timeout);
         }
-        while let Some(id) = self.conns.iter_mut().find_map(|conn| {
-            let Stage::Channel(channel) = &mut conn.stage else { return None };
-            if conn.close.is_some() || channel.next_timeout().is_none_or(|at| now < at) {
-                return None;
-            }
-            channel.handle_timeout(now);
-            Some(conn.id)
-        }) {
+        loop {
+            let due = self.conns.iter_mut().find_map(|conn| {
+                let Stage::Channel(channel) = &mut conn.stage else { return None };
+                if conn.close.is_some() || channel.next_timeout().is_none_or(|at| now < at) {
+                    return None;
+                }
+                channel.handle_timeout(now);
+                Some(conn.id)
+            });
+            let Some(id) = due else { return };
             self.channel_events(now, id);
         }
     }
@@ -322,15 +320,14 @@ impl<C: Crypto> Node<C> {
         let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
         let conn = self.conns.iter_mut().find(|c| c.member == Some(member) && c.confirmed && c.is_channel());
         match conn.map(|conn| &mut conn.stage) {
-            Some(Stage::Channel(channel)) if channel.ping(now) => Ok(()),
-            Some(_) => Err(RequestError::Busy),
-            None => Err(RequestError::NotConnected),
+            Some(Stage::Channel(channel)) => channel.ping(now).then_some(()).ok_or(RequestError::Busy),
+            _ => Err(RequestError::NotConnected),
         }
     }
 
     pub(super) fn shut_down(&mut self, now: Instant) {
         self.shutting_down = true;
-        while let Some(open) = self.conns.iter().find(|conn| conn.close.is_none()).map(|conn| conn.id) {
+        while let Some(open) = self.conns.find_id(|conn| conn.close.is_none()) {
             self.fail(now, open, Failure::Shutdown);
         }
     }

@@ -116,6 +116,11 @@ impl Conns {
         self.iter_mut().find(|conn| conn.id == id)
     }
 
+    /// The name of the first connection that `is` holds for.
+    pub(super) fn find_id(&self, is: impl Fn(&Conn) -> bool) -> Option<ConnId> {
+        self.iter().find(|conn| is(conn)).map(|conn| conn.id)
+    }
+
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
         self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(|conn| conn.id == id))?.take()
     }

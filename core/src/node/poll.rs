@@ -148,25 +148,22 @@ impl<C: Crypto> Node<C> {
         if let Some(conn) = self.turned_away.pop() {
             return Some(Action::Close { conn });
         }
-        loop {
-            let Self { conns, identity, .. } = self;
-            let (conn, step) = conns.next_where(|conn| {
-                let step = next_step(conn, identity, now, buf)?;
-                Some((conn.id, step))
-            })?;
-            match step {
-                Step::Write(len) => {
-                    self.finish_handshake(now, conn);
-                    self.channel_events(now, conn);
-                    return Some(Action::Write { conn, len });
+        let Self { conns, identity, .. } = self;
+        let (conn, step) =
+            conns.next_where(|conn| next_step(conn, identity, now, buf).map(|step| (conn.id, step)))?;
+        match step {
+            Step::Write(len) => {
+                // Writing may have been the last thing a handshake owed.
+                self.finish_handshake(now, conn);
+                self.channel_events(now, conn);
+                Some(Action::Write { conn, len })
+            }
+            Step::Resume => Some(Action::Resume { conn }),
+            Step::Close => {
+                if let Some(conn) = self.conns.remove(conn) {
+                    self.recycle(conn);
                 }
-                Step::Resume => return Some(Action::Resume { conn }),
-                Step::Close => {
-                    if let Some(conn) = self.conns.remove(conn) {
-                        self.recycle(conn);
-                    }
-                    return Some(Action::Close { conn });
-                }
+                Some(Action::Close { conn })
             }
         }
     }
