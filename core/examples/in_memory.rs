@@ -51,7 +51,8 @@ fn main() {
     // own when it starts, and finds the other's through the endpoint named as a hint.
     let keys = [1_u8, 2].map(|n| SecretKey::from_bytes(&[n; 32]).expect("a valid key"));
     let members = keys.each_ref().map(|key| MemberConfig::new(RustCrypto.public_key(key)));
-    let addresses: [SocketAddr; 2] = ["10.0.0.1:3610", "10.0.0.2:3610"].map(|a| a.parse().expect("an address"));
+    let addresses: [SocketAddr; 2] =
+        ["10.0.0.1:3610", "10.0.0.2:3610"].map(|a| a.parse().expect("an address"));
 
     let mut world = World { now: Instant::ZERO, hosts: Vec::new(), on_the_way: VecDeque::new(), accepted: 0 };
     for (i, key) in keys.into_iter().enumerate() {

@@ -11,10 +11,15 @@ extern crate std;
 pub mod channel;
 #[cfg(feature = "alloc")]
 pub mod cluster;
+#[cfg(feature = "alloc")]
+pub mod collections;
 pub mod crypto;
+pub mod discovery;
 pub mod handshake;
 pub mod id;
 pub mod limits;
+#[cfg(feature = "alloc")]
+pub mod node;
 pub mod record;
 #[cfg(feature = "alloc")]
 pub mod refresh;

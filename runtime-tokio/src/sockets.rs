@@ -44,8 +44,8 @@ impl Sockets {
     pub fn bind(listen: &Listen) -> Result<Self, BindError> {
         let mut sockets = Self::default();
         for &address in &listen.tcp {
-            let listener = listen_tcp(address)
-                .map_err(|source| BindError { address, transport: "tcp", source })?;
+            let listener =
+                listen_tcp(address).map_err(|source| BindError { address, transport: "tcp", source })?;
             *(if address.is_ipv4() { &mut sockets.tcp4 } else { &mut sockets.tcp6 }) = Some(listener);
         }
         for &address in &listen.udp {

@@ -4,8 +4,8 @@ use std::{io, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
 use coracle::{
-    cluster_file::FileError, data_dir::DataDirError, database::DatabaseError, files::ReadError, host::HostError,
-    key_file::KeyFileError,
+    cluster_file::FileError, data_dir::DataDirError, database::DatabaseError, files::ReadError,
+    host::HostError, key_file::KeyFileError,
 };
 use coracle_tokio::BindError;
 

@@ -2,13 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_core::{
-    cluster::Reachability,
-    id::PeerId,
-    node::Notice,
-    record::Addresses,
-    refresh::Source,
-};
+use coracle_core::{cluster::Reachability, id::PeerId, node::Notice, record::Addresses, refresh::Source};
 use serde_json::{Map, Value, json};
 
 /// What operators are called.
@@ -68,7 +62,8 @@ pub(super) fn tell(notice: &Notice, names: &Names) -> Told {
         Notice::Published { seq, ref addresses, source } => published(seq, addresses, source),
         Notice::StoreFailed => told(
             Weight::Trouble,
-            "the new record could not be stored: the old one stays in force, and it is tried again".to_owned(),
+            "the new record could not be stored: the old one stays in force, and it is tried again"
+                .to_owned(),
             json!({"event": "store_failed"}),
         ),
         Notice::RefreshFailed(error) => told(

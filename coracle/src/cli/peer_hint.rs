@@ -28,7 +28,8 @@ enum Place {
     Name(String, u16),
 }
 
-const FORMS: &str = "expected PEER_ID@HOST:PORT, /ip4/ADDRESS/tcp/PORT/p2p/PEER_ID, or an ENR with an address";
+const FORMS: &str =
+    "expected PEER_ID@HOST:PORT, /ip4/ADDRESS/tcp/PORT/p2p/PEER_ID, or an ENR with an address";
 
 impl FromStr for PeerHint {
     type Err = String;
@@ -56,7 +57,9 @@ fn from_record(text: &str) -> Result<(PeerId, Place), String> {
 
 fn from_multiaddr(text: &str) -> Result<(PeerId, Place), String> {
     let multiaddr: Multiaddr = text.parse().map_err(|error| format!("{error}; {FORMS}"))?;
-    let Some(peer) = multiaddr.peer else { return Err("the multiaddr does not end in /p2p/PEER_ID".to_owned()) };
+    let Some(peer) = multiaddr.peer else {
+        return Err("the multiaddr does not end in /p2p/PEER_ID".to_owned());
+    };
     let Transport::Tcp(port) = multiaddr.transport else {
         return Err("channels run over TCP, and the multiaddr names another transport".to_owned());
     };

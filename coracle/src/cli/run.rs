@@ -90,11 +90,10 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
     let mut config = host::configure(secret, &file, &database)?;
     let names = Names::by_position(file.members()?.iter().map(|member| member.record.peer_id()));
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
+            |error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"),
+        )?;
     runtime.block_on(async {
         configure(&mut config, arguments).await?;
         let sockets = Sockets::bind(&arguments.listen())?;
@@ -115,7 +114,12 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             .chain(sockets.udp_addresses().map(|a| format!("{a}/udp")))
             .collect();
         live.say(
-            format!("{} of {} listens on {}", names_own(&config, &names), path.display(), listening.join(" ")),
+            format!(
+                "{} of {} listens on {}",
+                names_own(&config, &names),
+                path.display(),
+                listening.join(" ")
+            ),
             json!({"event": "listening", "addresses": listening}),
         )?;
         let node = coracle_tokio::start(sockets, config, DatabaseStore(database)).map_err(start_error)?;
@@ -130,7 +134,8 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
 
 impl Arguments {
     fn listen(&self) -> Listen {
-        let or = |given: &Vec<SocketAddr>, default| if given.is_empty() { vec![default] } else { given.clone() };
+        let or =
+            |given: &Vec<SocketAddr>, default| if given.is_empty() { vec![default] } else { given.clone() };
         Listen { tcp: or(&self.tcp, DEFAULT_TCP), udp: or(&self.udp, DEFAULT_UDP) }
     }
 }
@@ -151,7 +156,10 @@ fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Resu
         return Ok(Vec::new());
     }
     if no_verify {
-        return Ok(failed.into_iter().map(|check| format!("used all the same (--no-verify): {check}")).collect());
+        return Ok(failed
+            .into_iter()
+            .map(|check| format!("used all the same (--no-verify): {check}"))
+            .collect());
     }
     Err(CliError::failed(
         format!("{} is refused: {}", path.display(), failed.join("; ")),
@@ -161,8 +169,10 @@ fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Resu
 
 /// What the flags say, put into the configuration.
 async fn configure(config: &mut Config, arguments: &Arguments) -> Result<(), CliError> {
-    let v4 = arguments.external_ip.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
-    let v6 = arguments.external_ip.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
+    let v4 =
+        arguments.external_ip.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
+    let v6 =
+        arguments.external_ip.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
     config.configured = Configured {
         ip4: v4,
         ip6: v6,
@@ -224,9 +234,9 @@ fn rows(snapshot: &Snapshot, names: &Names) -> Vec<String> {
         .map(|member| {
             let state = match member.channel {
                 Some(channel) => {
-                    let rtt = channel.rtt.map_or_else(String::new, |rtt| {
-                        format!("{:>9.2} ms", rtt.as_secs_f64() * 1e3)
-                    });
+                    let rtt = channel
+                        .rtt
+                        .map_or_else(String::new, |rtt| format!("{:>9.2} ms", rtt.as_secs_f64() * 1e3));
                     format!("{:<24} {:<9}{rtt}", channel.endpoint, channel.origin)
                 }
                 None => events::because(member.reachability),

@@ -26,8 +26,8 @@ mod yamux;
 
 use core::time::Duration;
 
-pub use mux::Memory;
 pub use event::{ChannelError, ChannelEvent, CloseReason, Refusal, Side};
+pub use mux::Memory;
 pub use select::SelectError;
 pub use yamux::YamuxError;
 

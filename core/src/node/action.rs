@@ -6,7 +6,12 @@ use core::{
 };
 
 use super::notice::Notice;
-use crate::{crypto::PublicKey, id::{NodeId, PeerId}, record::Record, time::Instant};
+use crate::{
+    crypto::PublicKey,
+    id::{NodeId, PeerId},
+    record::Record,
+    time::Instant,
+};
 
 /// A connection's name, for as long as the node lives; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

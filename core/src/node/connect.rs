@@ -205,7 +205,9 @@ impl<C: Crypto> Node<C> {
                     || (conn.is_channel() && Some(conn.id) != our_oldest)
                     || (conn.is_channel() && !we_are_larger && their_channel)
             };
-            let Some(surplus) = self.conns.iter().filter(of_member).find(surplus).map(|c| c.id) else { break };
+            let Some(surplus) = self.conns.iter().filter(of_member).find(surplus).map(|c| c.id) else {
+                break;
+            };
             self.fail(now, surplus, Failure::Duplicate);
         }
         // A peer that dials again and again without closing keeps its newest connections.

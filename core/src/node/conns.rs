@@ -65,7 +65,9 @@ impl Conn {
 
     /// A dial or handshake of ours that is not a channel yet.
     pub(super) fn is_attempt(&self) -> bool {
-        self.close.is_none() && !self.id.is_accepted() && !matches!(self.stage, Stage::Channel(_) | Stage::Dead)
+        self.close.is_none()
+            && !self.id.is_accepted()
+            && !matches!(self.stage, Stage::Channel(_) | Stage::Dead)
     }
 
     /// An accepted connection that has not authenticated.

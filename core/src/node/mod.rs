@@ -43,9 +43,9 @@ use crate::{
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
-        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS, MAX_HOSTNAME,
-        MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE, RESOLVE_INTERVAL, RESOLVE_RETRY,
-        STORE_RETRY,
+        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS,
+        MAX_HOSTNAME, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE,
+        RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -55,7 +55,8 @@ use crate::{
 
 /// Least size of the buffer handed to [`Node::poll`], in bytes.
 pub const MIN_BUFFER: usize = {
-    let channel = if CHANNEL_WRITE_SIZE > HANDSHAKE_WRITE_SIZE { CHANNEL_WRITE_SIZE } else { HANDSHAKE_WRITE_SIZE };
+    let channel =
+        if CHANNEL_WRITE_SIZE > HANDSHAKE_WRITE_SIZE { CHANNEL_WRITE_SIZE } else { HANDSHAKE_WRITE_SIZE };
     if channel > MAX_PACKET_SIZE { channel } else { MAX_PACKET_SIZE }
 };
 
@@ -139,12 +140,8 @@ impl<C: Crypto> Node<C> {
     pub fn with_crypto(now: Instant, config: Config, crypto: C) -> Result<Self, ConfigError> {
         let identity = Identity::new(crypto, config.secret);
         let seed = &config.seed;
-        let cluster = Cluster::new(
-            identity.crypto(),
-            *identity.public_key(),
-            &config.members,
-            seed.stream("cluster"),
-        )?;
+        let cluster =
+            Cluster::new(identity.crypto(), *identity.public_key(), &config.members, seed.stream("cluster"))?;
         let hostname = match config.hostname {
             Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME => return Err(ConfigError::Hostname),
             Some(name) => Some(Hostname { name, in_flight: None, next: now }),
@@ -186,7 +183,10 @@ impl<C: Crypto> Node<C> {
             static_key: StaticKey::new(&identity, &mut handshake_rng),
             handshake_rng,
             channel_rng: seed.stream("channel"),
-            channel_config: ChannelConfig { ping_interval: Some(config.ping_interval), ..ChannelConfig::default() },
+            channel_config: ChannelConfig {
+                ping_interval: Some(config.ping_interval),
+                ..ChannelConfig::default()
+            },
             memories: (0..channels).map(|_| Memory::new(CHANNEL_STREAMS)).collect(),
             now,
             local,

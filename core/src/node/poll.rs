@@ -7,7 +7,11 @@ use super::{
     notice::Notice,
 };
 use crate::{
-    cluster, crypto::Crypto, limits::RESOLVE_RETRY, refresh, time::{Instant, earlier},
+    cluster,
+    crypto::Crypto,
+    limits::RESOLVE_RETRY,
+    refresh,
+    time::{Instant, earlier},
 };
 
 impl<C: Crypto> Node<C> {
@@ -82,7 +86,11 @@ impl<C: Crypto> Node<C> {
                 self.running = true;
                 self.cluster.start(now);
                 let source = self.local.sources().strongest_source();
-                Action::Notify(Notice::Published { seq: record.seq(), addresses: *record.addresses(), source })
+                Action::Notify(Notice::Published {
+                    seq: record.seq(),
+                    addresses: *record.addresses(),
+                    source,
+                })
             }
             refresh::Output::StoreFailed => Action::Notify(Notice::StoreFailed),
             refresh::Output::Failed(error) => Action::Notify(Notice::RefreshFailed(error)),

@@ -85,13 +85,7 @@ impl Choices {
     /// Endless pseudo-random decisions (ChaCha8, one independent generator a lane).
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
-        Self::from_source(
-            format!("seed {seed}"),
-            Seeded {
-                seed,
-                lanes: BTreeMap::new(),
-            },
-        )
+        Self::from_source(format!("seed {seed}"), Seeded { seed, lanes: BTreeMap::new() })
     }
 
     /// The decisions of an earlier run again, lane by lane. A lane that has run dry answers 0.
@@ -99,10 +93,7 @@ impl Choices {
     pub fn from_recording(recording: Recording) -> Self {
         Self::from_source(
             format!("recording of {} draws", recording.draws()),
-            Replayed {
-                recording,
-                cursors: BTreeMap::new(),
-            },
+            Replayed { recording, cursors: BTreeMap::new() },
         )
     }
 
@@ -112,13 +103,7 @@ impl Choices {
     /// Here, and only here, the lanes share one supply.
     #[must_use]
     pub fn from_raw_bytes(bytes: &[u8]) -> Self {
-        Self::from_source(
-            format!("{} raw bytes", bytes.len()),
-            Raw {
-                bytes: bytes.to_vec(),
-                at: 0,
-            },
-        )
+        Self::from_source(format!("{} raw bytes", bytes.len()), Raw { bytes: bytes.to_vec(), at: 0 })
     }
 
     /// Decisions from a source of your own. `origin` names it in failure reports.
@@ -142,10 +127,7 @@ impl Choices {
 
     /// The sub-stream `name`, for `index`.
     pub fn lane(&mut self, name: &'static str, index: u64) -> Draw<'_> {
-        Draw {
-            choices: self,
-            lane: Lane { name, index },
-        }
+        Draw { choices: self, lane: Lane { name, index } }
     }
 
     /// Everything drawn so far. Empty after [`Choices::without_recording`].
@@ -245,10 +227,7 @@ impl Seeded {
 impl Source for Seeded {
     fn answer(&mut self, lane: Lane, ask: Ask) -> u64 {
         let seed = self.seed;
-        let generator = self
-            .lanes
-            .entry(lane)
-            .or_insert_with(|| Self::generator(seed, lane));
+        let generator = self.lanes.entry(lane).or_insert_with(|| Self::generator(seed, lane));
         let drawn = generator.next_u64();
         match ask {
             Ask::UpTo(u64::MAX) => drawn,
@@ -314,9 +293,7 @@ mod tests {
     use super::*;
 
     fn draw(choices: &mut Choices, name: &'static str, count: usize) -> Vec<u64> {
-        (0..count)
-            .map(|_| choices.lane(name, 0).choose(1000))
-            .collect()
+        (0..count).map(|_| choices.lane(name, 0).choose(1000)).collect()
     }
 
     #[test]
@@ -350,9 +327,7 @@ mod tests {
     #[test]
     fn chances_come_as_often_as_asked() {
         let mut choices = Choices::from_seed(3);
-        let hits = (0..100_000)
-            .filter(|_| choices.lane("c", 0).chance(30_000))
-            .count();
+        let hits = (0..100_000).filter(|_| choices.lane("c", 0).chance(30_000)).count();
         assert!((2_700..3_300).contains(&hits), "{hits} of about 3000");
     }
 

@@ -60,16 +60,8 @@ pub enum Output<O> {
 }
 
 impl<'a, O: fmt::Debug> Context<'a, O> {
-    pub(crate) const fn new(
-        world: &'a mut World,
-        node: NodeId,
-        outputs: &'a mut Vec<Output<O>>,
-    ) -> Self {
-        Self {
-            world,
-            node,
-            outputs,
-        }
+    pub(crate) const fn new(world: &'a mut World, node: NodeId, outputs: &'a mut Vec<Output<O>>) -> Self {
+        Self { world, node, outputs }
     }
 
     /// What the node's own clock shows.
@@ -87,9 +79,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
     /// The node's addresses.
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
-        self.world
-            .host(self.node)
-            .map_or(&[], |host| &host.addresses)
+        self.world.host(self.node).map_or(&[], |host| &host.addresses)
     }
 
     /// Asks for [`Machine::handle_timeout`](crate::Machine::handle_timeout) when the node's clock shows `deadline`
@@ -104,9 +94,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
     pub fn observe(&mut self, observation: O) {
         if self.lives() {
             let node = self.node;
-            self.world
-                .trace
-                .line(format_args!("{node} -> {observation:?}"), &[]);
+            self.world.trace.line(format_args!("{node} -> {observation:?}"), &[]);
             self.outputs.push(Output::Observed(observation));
         }
     }
@@ -152,10 +140,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             return;
         }
         let (node, length) = (self.node, bytes.len());
-        self.world.trace.line(
-            format_args!("{node} -> {from} sends {to} {length} B"),
-            bytes,
-        );
+        self.world.trace.line(format_args!("{node} -> {from} sends {to} {length} B"), bytes);
         self.world.send_datagram(node, from, to, bytes);
         let bytes = bytes.to_vec();
         self.outputs.push(Output::Sent { from, to, bytes });
@@ -169,9 +154,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         }
         let stream = self.world.dial(self.node, to);
         let node = self.node;
-        self.world
-            .trace
-            .line(format_args!("{node} -> {stream} dials {to}"), &[]);
+        self.world.trace.line(format_args!("{node} -> {stream} dials {to}"), &[]);
         self.outputs.push(Output::Dialled { stream, to });
         stream
     }
@@ -185,10 +168,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         }
         let taken = self.world.write_stream(self.node, stream, bytes);
         let (node, length, bytes) = (self.node, bytes.len(), &bytes[..taken]);
-        self.world.trace.line(
-            format_args!("{node} -> {stream} writes {taken} of {length} B"),
-            bytes,
-        );
+        self.world.trace.line(format_args!("{node} -> {stream} writes {taken} of {length} B"), bytes);
         let bytes = bytes.to_vec();
         self.outputs.push(Output::Wrote { stream, bytes });
         taken
@@ -220,9 +200,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
     pub fn close(&mut self, stream: StreamId) {
         if self.lives() {
             let node = self.node;
-            self.world
-                .trace
-                .line(format_args!("{node} -> {stream} closes"), &[]);
+            self.world.trace.line(format_args!("{node} -> {stream} closes"), &[]);
             self.world.close_stream(node, stream);
             self.outputs.push(Output::Closed(stream));
         }
@@ -232,9 +210,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
     pub fn reset(&mut self, stream: StreamId) {
         if self.lives() {
             let node = self.node;
-            self.world
-                .trace
-                .line(format_args!("{node} -> {stream} resets"), &[]);
+            self.world.trace.line(format_args!("{node} -> {stream} resets"), &[]);
             self.world.reset_stream(node, stream);
             self.outputs.push(Output::Closed(stream));
         }
@@ -261,11 +237,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             format_args!("{node} -> {id} puts {length} B at {}", key.escape_ascii()),
             value.unwrap_or(&[]),
         );
-        self.outputs.push(Output::Put {
-            id,
-            key: key.to_vec(),
-            value: value.map(<[u8]>::to_vec),
-        });
+        self.outputs.push(Output::Put { id, key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
         id
     }
 
@@ -276,8 +248,6 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
 
 impl<O> fmt::Debug for Context<'_, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context")
-            .field("node", &self.node)
-            .finish_non_exhaustive()
+        f.debug_struct("Context").field("node", &self.node).finish_non_exhaustive()
     }
 }

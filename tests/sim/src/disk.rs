@@ -77,12 +77,7 @@ mod tests {
     use super::*;
 
     fn write(id: u64, key: u8, value: Option<u8>, fails: bool) -> Write {
-        Write {
-            id: WriteId(id),
-            key: vec![key],
-            value: value.map(|value| vec![value]),
-            fails,
-        }
+        Write { id: WriteId(id), key: vec![key], value: value.map(|value| vec![value]), fails }
     }
 
     #[test]
@@ -96,11 +91,7 @@ mod tests {
         assert_eq!(disk.finish(WriteId(1)), Some(true));
         assert_eq!(disk.durable[&vec![7]], [1]);
         assert_eq!(disk.finish(WriteId(2)), Some(false));
-        assert_eq!(
-            disk.durable[&vec![7]],
-            [1],
-            "a failed write changes nothing"
-        );
+        assert_eq!(disk.durable[&vec![7]], [1], "a failed write changes nothing");
         assert_eq!(disk.finish(WriteId(3)), Some(true));
         assert!(disk.durable.is_empty());
     }
@@ -120,13 +111,8 @@ mod tests {
 
     #[test]
     fn a_crash_point_is_met_once() {
-        let mut disk = Disk {
-            crash_at: Some(2),
-            ..Disk::default()
-        };
-        let met: Vec<_> = (1..=4)
-            .map(|id| disk.begin(write(id, 0, None, false)))
-            .collect();
+        let mut disk = Disk { crash_at: Some(2), ..Disk::default() };
+        let met: Vec<_> = (1..=4).map(|id| disk.begin(write(id, 0, None, false))).collect();
         assert_eq!(met, [false, true, false, false]);
     }
 }

@@ -91,23 +91,9 @@ impl Faults {
                 reorder_by: 0,
                 corrupt: 0,
             },
-            streams: StreamFaults {
-                split: 0,
-                broken: 0,
-                silent: 0,
-            },
-            disk: DiskFaults {
-                latency: MILLISECOND,
-                jitter: 0,
-                fail: 0,
-                lose: 0,
-            },
-            chaos: Chaos {
-                crash: 0,
-                down_for: 0,
-                partition: 0,
-                partition_for: 0,
-            },
+            streams: StreamFaults { split: 0, broken: 0, silent: 0 },
+            disk: DiskFaults { latency: MILLISECOND, jitter: 0, fail: 0, lose: 0 },
+            chaos: Chaos { crash: 0, down_for: 0, partition: 0, partition_for: 0 },
         }
     }
 
@@ -164,11 +150,7 @@ impl Faults {
         Self {
             link: self.link.healed(),
             streams: none.streams,
-            disk: DiskFaults {
-                fail: 0,
-                lose: 0,
-                ..self.disk
-            },
+            disk: DiskFaults { fail: 0, lose: 0, ..self.disk },
             chaos: none.chaos,
         }
     }
@@ -178,11 +160,7 @@ impl Link {
     /// The same link with everything that goes wrong taken out. Latency and jitter stay.
     #[must_use]
     pub const fn healed(self) -> Self {
-        Self {
-            latency: self.latency,
-            jitter: self.jitter,
-            ..Faults::none().link
-        }
+        Self { latency: self.latency, jitter: self.jitter, ..Faults::none().link }
     }
 }
 
@@ -250,9 +228,7 @@ mod tests {
 
     #[test]
     fn each_fault_is_off_in_some_plans_and_on_in_others() {
-        let plans: Vec<Faults> = (0..64)
-            .map(|seed| Faults::drawn(&mut Choices::from_seed(seed)))
-            .collect();
+        let plans: Vec<Faults> = (0..64).map(|seed| Faults::drawn(&mut Choices::from_seed(seed))).collect();
         let rates: [fn(&Faults) -> u32; 11] = [
             |f| f.link.loss,
             |f| f.link.duplicate,
@@ -276,13 +252,7 @@ mod tests {
     fn choices_run_dry_plan_no_faults() {
         let plan = Faults::drawn(&mut Choices::from_raw_bytes(&[]));
         assert_eq!(plan.healed().link.loss, 0);
-        assert_eq!(
-            plan.link.healed(),
-            Link {
-                reorder_by: 0,
-                ..plan.link
-            }
-        );
+        assert_eq!(plan.link.healed(), Link { reorder_by: 0, ..plan.link });
         assert_eq!(plan.chaos.crash, 0);
     }
 }

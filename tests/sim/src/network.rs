@@ -18,11 +18,7 @@ impl World {
     /// The link from one node to another as it is now. To itself a node speaks without faults.
     pub(crate) fn link(&self, from: NodeId, to: NodeId) -> Link {
         if from == to {
-            return Link {
-                latency: 50 * MICROSECOND,
-                jitter: 0,
-                ..self.faults.link.healed()
-            };
+            return Link { latency: 50 * MICROSECOND, jitter: 0, ..self.faults.link.healed() };
         }
         let own = self.links.get(&(from, to));
         own.copied().unwrap_or(self.faults.link)
@@ -41,18 +37,11 @@ impl World {
     }
 
     /// Puts a datagram on its way. `from` is a bound socket, or any address with a bound port.
-    pub(crate) fn send_datagram(
-        &mut self,
-        node: NodeId,
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: &[u8],
-    ) {
+    pub(crate) fn send_datagram(&mut self, node: NodeId, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.counters.datagrams_sent += 1;
         let Some(from) = self.bound_source(node, from, to) else {
             self.counters.datagrams_unreachable += 1;
-            self.trace
-                .line(format_args!("{node} cannot send from {from} to {to}"), &[]);
+            self.trace.line(format_args!("{node} cannot send from {from} to {to}"), &[]);
             return;
         };
         let owner = self.owners.get(&to.ip()).copied().unwrap_or(NOBODY);
@@ -60,15 +49,10 @@ impl World {
         let link = self.link(node, owner);
         if self.choices.lane("link.loss", lane).chance(link.loss) {
             self.counters.datagrams_lost += 1;
-            self.trace
-                .line(format_args!("{node} {from} -> {to} lost"), &[]);
+            self.trace.line(format_args!("{node} {from} -> {to} lost"), &[]);
             return;
         }
-        if self
-            .choices
-            .lane("link.duplicate", lane)
-            .chance(link.duplicate)
-        {
+        if self.choices.lane("link.duplicate", lane).chance(link.duplicate) {
             self.counters.datagrams_duplicated += 1;
             self.launch_datagram(node, owner, from, to, bytes.to_vec());
         }
@@ -95,12 +79,7 @@ impl World {
             self.counters.datagrams_corrupted += 1;
             self.corrupt(lane, &mut bytes);
         }
-        let happening = Happening::Datagram {
-            sender,
-            from,
-            to,
-            bytes,
-        };
+        let happening = Happening::Datagram { sender, from, to, bytes };
         self.agenda.push(self.now.saturating_add(delay), happening);
     }
 
@@ -130,23 +109,16 @@ impl World {
         };
         let Some(node) = owner.filter(|node| bound(*node)) else {
             self.counters.datagrams_unreachable += 1;
-            self.trace
-                .line(format_args!("{from} -> {to} finds nobody"), &[]);
+            self.trace.line(format_args!("{from} -> {to} finds nobody"), &[]);
             return None;
         };
         if self.is_blocked(sender, node) {
             self.counters.datagrams_blocked += 1;
-            self.trace
-                .line(format_args!("{from} -> {to} is blocked"), &[]);
+            self.trace.line(format_args!("{from} -> {to} is blocked"), &[]);
             return None;
         }
         self.counters.datagrams_delivered += 1;
-        Some(Delivery::Datagram {
-            node,
-            local: to,
-            from,
-            bytes,
-        })
+        Some(Delivery::Datagram { node, local: to, from, bytes })
     }
 
     /// The address a datagram really leaves from, if the node has the address and bound the port.
@@ -155,11 +127,7 @@ impl World {
         if !host.datagram_ports.contains(&from.port()) {
             return None;
         }
-        let ip = if from.ip().is_unspecified() {
-            self.source_for(node, to)?
-        } else {
-            from.ip()
-        };
+        let ip = if from.ip().is_unspecified() { self.source_for(node, to)? } else { from.ip() };
         let usable = ip.is_ipv4() == to.is_ipv4() && host.addresses.contains(&ip);
         usable.then(|| SocketAddr::new(ip, from.port()))
     }

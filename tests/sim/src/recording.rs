@@ -30,11 +30,7 @@ impl Recording {
     /// How many answers are held.
     #[must_use]
     pub fn draws(&self) -> u64 {
-        self.names
-            .values()
-            .flat_map(BTreeMap::values)
-            .map(|answers| answers.count)
-            .sum()
+        self.names.values().flat_map(BTreeMap::values).map(|answers| answers.count).sum()
     }
 
     /// The byte form: small (one to three bytes an answer, as a rule) and stable.
@@ -68,8 +64,7 @@ impl Recording {
         while reader.at < bytes.len() {
             let at = reader.at;
             let length = reader.length()?;
-            let name =
-                std::str::from_utf8(reader.take(length)?).map_err(|_| BadRecording { at })?;
+            let name = std::str::from_utf8(reader.take(length)?).map_err(|_| BadRecording { at })?;
             let mut lanes = BTreeMap::new();
             for _ in 0..reader.number()? {
                 let index = reader.number()?;
@@ -96,10 +91,7 @@ impl Recording {
 
     pub(crate) fn next(&self, lane: Lane, cursor: &mut Cursor) -> Option<u64> {
         let answers = self.names.get(lane.name)?.get(&lane.index)?;
-        let mut reader = Reader {
-            bytes: &answers.bytes,
-            at: cursor.0,
-        };
+        let mut reader = Reader { bytes: &answers.bytes, at: cursor.0 };
         let answer = reader.number().ok()?;
         cursor.0 = reader.at;
         Some(answer)
@@ -119,11 +111,7 @@ pub struct BadRecording {
 
 impl fmt::Display for BadRecording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "not a recording of choices (it breaks off at byte {}): was it cut short?",
-            self.at
-        )
+        write!(f, "not a recording of choices (it breaks off at byte {}): was it cut short?", self.at)
     }
 }
 
@@ -192,20 +180,8 @@ mod tests {
     fn every_cut_is_noticed_or_a_shorter_recording_and_never_a_panic() {
         let mut recording = Recording::default();
         for answer in [0, 1, 127, 128, u64::MAX] {
-            recording.push(
-                Lane {
-                    name: "a",
-                    index: 3,
-                },
-                answer,
-            );
-            recording.push(
-                Lane {
-                    name: "bb",
-                    index: 0,
-                },
-                answer,
-            );
+            recording.push(Lane { name: "a", index: 3 }, answer);
+            recording.push(Lane { name: "bb", index: 0 }, answer);
         }
         let bytes = recording.to_bytes();
         assert_eq!(Recording::from_bytes(&bytes).unwrap(), recording);
@@ -225,10 +201,8 @@ mod tests {
 
     #[test]
     fn numbers_beyond_64_bits_are_refused() {
-        let mut reader = Reader {
-            bytes: &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02],
-            at: 0,
-        };
+        let mut reader =
+            Reader { bytes: &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02], at: 0 };
         assert!(reader.number().is_err());
     }
 }

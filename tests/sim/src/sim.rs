@@ -29,8 +29,7 @@ pub struct Sim<M: Machine> {
     failure: Option<Failure>,
 }
 
-type Observer<M> =
-    Box<dyn FnMut(&Sim<M>, &Step<'_, <M as Machine>::Observation>) -> Result<(), String>>;
+type Observer<M> = Box<dyn FnMut(&Sim<M>, &Step<'_, <M as Machine>::Observation>) -> Result<(), String>>;
 
 struct Node<M> {
     machine: Option<M>,
@@ -49,10 +48,7 @@ pub struct NodeConfig {
 
 impl<T: Into<IpAddr>> From<T> for NodeConfig {
     fn from(ip: T) -> Self {
-        Self {
-            addresses: vec![ip.into()],
-            clock: Clock::default(),
-        }
+        Self { addresses: vec![ip.into()], clock: Clock::default() }
     }
 }
 
@@ -138,11 +134,7 @@ impl<M: Machine> Sim<M> {
         let taken = |ip| AddressTaken { ip };
         self.world.assign(node, &addresses).map_err(taken)?;
         self.world.hosts.push(Host::new(addresses, clock));
-        self.nodes.push(Node {
-            machine: None,
-            factory: Box::new(factory),
-            calls: (0, 0),
-        });
+        self.nodes.push(Node { machine: None, factory: Box::new(factory), calls: (0, 0) });
         self.start(node);
         Ok(node)
     }
@@ -211,9 +203,7 @@ impl<M: Machine> Sim<M> {
     pub fn command(&mut self, node: NodeId, command: M::Command) -> bool {
         let up = self.world.is_up(node);
         if up {
-            self.world
-                .trace
-                .line(format_args!("{node} <- {command:?}"), &[]);
+            self.world.trace.line(format_args!("{node} <- {command:?}"), &[]);
             self.call(node, Cause::Command, |machine, cx| {
                 machine.handle_command(cx, command);
             });
@@ -260,9 +250,7 @@ impl<M: Machine> Sim<M> {
         let taken = |ip| AddressTaken { ip };
         self.world.assign(node, addresses).map_err(taken)?;
         self.world.counters.moves += 1;
-        self.world
-            .trace
-            .line(format_args!("{node} moves to {addresses:?}"), &[]);
+        self.world.trace.line(format_args!("{node} moves to {addresses:?}"), &[]);
         self.world.abandon_streams(node, Some(addresses));
         if self.world.is_up(node) {
             self.world.notify(node, Event::Moved);
@@ -274,18 +262,14 @@ impl<M: Machine> Sim<M> {
     pub fn block(&mut self, from: NodeId, to: NodeId) {
         if self.world.blocked.insert((from, to)) {
             self.world.counters.partitions += 1;
-            self.world
-                .trace
-                .line(format_args!("{from} -> {to} is cut"), &[]);
+            self.world.trace.line(format_args!("{from} -> {to} is cut"), &[]);
         }
     }
 
     /// Takes a [`Sim::block`] back.
     pub fn unblock(&mut self, from: NodeId, to: NodeId) {
         if self.world.blocked.remove(&(from, to)) {
-            self.world
-                .trace
-                .line(format_args!("{from} -> {to} passes again"), &[]);
+            self.world.trace.line(format_args!("{from} -> {to} passes again"), &[]);
         }
     }
 
@@ -441,10 +425,7 @@ impl<M: Machine> Drop for Sim<M> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let origin = self.world.choices.origin();
-            eprintln!(
-                "the simulation from {origin}, at its step {}; its last lines:",
-                self.steps
-            );
+            eprintln!("the simulation from {origin}, at its step {}; its last lines:", self.steps);
             for line in self.trace() {
                 eprintln!("{line}");
             }

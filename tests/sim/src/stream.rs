@@ -187,9 +187,7 @@ impl World {
     pub(crate) fn stream_room(&self, node: NodeId, id: StreamId) -> usize {
         let end = self.end(id);
         let end = end.filter(|end| end.node == node && end.open && !end.released);
-        end.map_or(0, |end| {
-            self.limits.send_buffer.saturating_sub(end.outbox.len())
-        })
+        end.map_or(0, |end| self.limits.send_buffer.saturating_sub(end.outbox.len()))
     }
 
     pub(crate) fn want_room(&mut self, node: NodeId, id: StreamId, room: usize) {
@@ -335,8 +333,7 @@ impl World {
         }
         end.wire.push_back((at, segment));
         if first {
-            self.agenda
-                .push(at, Happening::Stream(StreamStep::Arrive(id)));
+            self.agenda.push(at, Happening::Stream(StreamStep::Arrive(id)));
         }
     }
 

@@ -63,10 +63,7 @@ pub(crate) struct Agenda<T> {
 
 impl<T> Agenda<T> {
     pub(crate) const fn new() -> Self {
-        Self {
-            entries: BTreeMap::new(),
-            sequence: 0,
-        }
+        Self { entries: BTreeMap::new(), sequence: 0 }
     }
 
     pub(crate) fn push(&mut self, at: Nanos, entry: T) -> Slot {
@@ -85,9 +82,7 @@ impl<T> Agenda<T> {
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Nanos, T)> {
-        self.entries
-            .pop_first()
-            .map(|(slot, entry)| (slot.0, entry))
+        self.entries.pop_first().map(|(slot, entry)| (slot.0, entry))
     }
 }
 

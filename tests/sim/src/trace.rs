@@ -24,12 +24,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self {
-            hash: Sha256::new(),
-            lines: VecDeque::new(),
-            kept: KEPT,
-            now: 0,
-        }
+        Self { hash: Sha256::new(), lines: VecDeque::new(), kept: KEPT, now: 0 }
     }
 
     /// Puts down a line, with the time before it, and the payload it is about.

@@ -87,20 +87,9 @@ pub(crate) enum Happening {
 
 /// What is to be handed to a machine now.
 pub(crate) enum Delivery {
-    Datagram {
-        node: NodeId,
-        local: SocketAddr,
-        from: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Bytes {
-        node: NodeId,
-        stream: StreamId,
-    },
-    Event {
-        node: NodeId,
-        event: Event,
-    },
+    Datagram { node: NodeId, local: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
+    Bytes { node: NodeId, stream: StreamId },
+    Event { node: NodeId, event: Event },
     Timeout(NodeId),
     Crash(NodeId),
     Restart(NodeId),
@@ -108,11 +97,7 @@ pub(crate) enum Delivery {
 
 impl Host {
     pub(crate) fn new(addresses: Vec<IpAddr>, clock: Clock) -> Self {
-        Self {
-            addresses,
-            clock,
-            ..Self::default()
-        }
+        Self { addresses, clock, ..Self::default() }
     }
 }
 
@@ -153,9 +138,7 @@ impl World {
     }
 
     pub(crate) fn local_time(&self, node: NodeId) -> Nanos {
-        let clock = self
-            .host(node)
-            .map_or_else(Clock::default, |host| host.clock);
+        let clock = self.host(node).map_or_else(Clock::default, |host| host.clock);
         clock.shows(self.now)
     }
 
@@ -176,23 +159,14 @@ impl World {
 
     fn happen(&mut self, happening: Happening) -> Option<Delivery> {
         match happening {
-            Happening::Datagram {
-                sender,
-                from,
-                to,
-                bytes,
-            } => self.arrive_datagram(sender, from, to, bytes),
+            Happening::Datagram { sender, from, to, bytes } => self.arrive_datagram(sender, from, to, bytes),
             Happening::Stream(step) => self.step_stream(step),
             Happening::Timer(node) => {
                 self.host_mut(node)?.deadline = None;
                 Some(Delivery::Timeout(node))
             }
             Happening::WriteDone { node, id } => self.finish_write(node, id),
-            Happening::Notify {
-                node,
-                starts,
-                event,
-            } => {
+            Happening::Notify { node, starts, event } => {
                 let host = self.host(node)?;
                 (host.up && host.starts == starts).then_some(Delivery::Event { node, event })
             }
@@ -204,8 +178,7 @@ impl World {
             Happening::Restart(node) => (!self.is_up(node)).then_some(Delivery::Restart(node)),
             Happening::Unblock(a, b) => {
                 self.chaos_blocked.remove(&(a, b));
-                self.trace
-                    .line(format_args!("{a} -> {b} passes again"), &[]);
+                self.trace.line(format_args!("{a} -> {b} passes again"), &[]);
                 None
             }
         }
@@ -235,13 +208,7 @@ impl World {
         self.trace.line(format_args!("{node} crashes"), &[]);
         self.set_deadline(node, None);
         let lose = self.faults.disk.lose;
-        let Self {
-            hosts,
-            choices,
-            counters,
-            trace,
-            ..
-        } = self;
+        let Self { hosts, choices, counters, trace, .. } = self;
         if let Some(host) = hosts.get_mut(node.index()) {
             host.up = false;
             host.doomed = false;
@@ -307,11 +274,7 @@ impl World {
 
     pub(crate) fn notify(&mut self, node: NodeId, event: Event) {
         let starts = self.host(node).map_or(0, |host| host.starts);
-        let happening = Happening::Notify {
-            node,
-            starts,
-            event,
-        };
+        let happening = Happening::Notify { node, starts, event };
         self.agenda.push(self.now, happening);
     }
 
@@ -323,20 +286,12 @@ impl World {
         self.counters.writes += 1;
         let plan = self.faults.disk;
         let lane = u64::from(node.0);
-        let delay = plan.latency
-            + self
-                .choices
-                .lane("disk.jitter", lane)
-                .between(0, plan.jitter);
+        let delay = plan.latency + self.choices.lane("disk.jitter", lane).between(0, plan.jitter);
         let fails = self.choices.lane("disk.fail", lane).chance(plan.fail);
         let now = self.now;
         if let Some(host) = self.host_mut(node) {
-            host.doomed |= host.disk.begin(Write {
-                id,
-                key: key.to_vec(),
-                value: value.map(<[u8]>::to_vec),
-                fails,
-            });
+            host.doomed |=
+                host.disk.begin(Write { id, key: key.to_vec(), value: value.map(<[u8]>::to_vec), fails });
             let at = host.disk.last_done.max(now.saturating_add(delay));
             host.disk.last_done = at;
             self.agenda.push(at, Happening::WriteDone { node, id });
@@ -348,11 +303,7 @@ impl World {
         // A write from before a crash is no longer there, and its completion means nothing.
         let stored = self.host_mut(node)?.disk.finish(id)?;
         self.counters.writes_failed += u64::from(!stored);
-        let event = if stored {
-            Event::Stored(id)
-        } else {
-            Event::StoreFailed(id)
-        };
+        let event = if stored { Event::Stored(id) } else { Event::StoreFailed(id) };
         Some(Delivery::Event { node, event })
     }
 

@@ -47,11 +47,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut Output) -> Result<ExitCode, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
+            |error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"),
+        )?;
     let live = Live::new(out, OPERATORS, arguments.verbose);
     runtime.block_on(async {
         tokio::select! {
@@ -96,7 +95,10 @@ impl<'a> Demo<'a> {
     /// Makes keys, records with addresses, and the lock; binds the sockets those addresses name.
     fn make(mut live: Live<'a>) -> Result<Self, CliError> {
         let directory = tempfile::Builder::new().prefix("coracle-demo-").tempdir().map_err(|error| {
-            CliError::failed(format!("cannot make a temporary directory: {error}"), "check TMPDIR and its space")
+            CliError::failed(
+                format!("cannot make a temporary directory: {error}"),
+                "check TMPDIR and its space",
+            )
         })?;
         let mut operators = Vec::new();
         for index in 0..OPERATORS {
@@ -170,7 +172,10 @@ impl<'a> Demo<'a> {
             }
             if since.elapsed() > PATIENCE {
                 self.live.say(
-                    format!("the mesh is not full: {pairs} of {} directed pairs", OPERATORS * (OPERATORS - 1)),
+                    format!(
+                        "the mesh is not full: {pairs} of {} directed pairs",
+                        OPERATORS * (OPERATORS - 1)
+                    ),
                     json!({"event": "mesh", "mesh": "partial", "channels": pairs}),
                 )?;
                 return Ok(None);

@@ -55,10 +55,10 @@ impl Operator {
         let bound = sockets.bound();
         let addresses =
             Addresses { ip4: Some(ip), udp4: bound.udp4, tcp4: bound.tcp4, ..Addresses::default() };
-        let first_record = Builder::new()
-            .set_addresses(&addresses)
-            .and_then(|builder| builder.sign(1, &identity))
-            .map_err(|error| CliError::failed(format!("cannot make a record: {error}"), "report this as a bug"))?;
+        let first_record =
+            Builder::new().set_addresses(&addresses).and_then(|builder| builder.sign(1, &identity)).map_err(
+                |error| CliError::failed(format!("cannot make a record: {error}"), "report this as a bug"),
+            )?;
         let mut operator = Self {
             name: format!("operator {}", index + 1),
             index,
@@ -82,7 +82,10 @@ impl Operator {
     pub(super) fn write_lock(&self, json: &str) -> Result<(), CliError> {
         let path = self.data_dir.cluster_lock();
         fs::write(&path, json).map_err(|error| {
-            CliError::failed(format!("cannot write {}: {error}", path.display()), "check TMPDIR and its space")
+            CliError::failed(
+                format!("cannot write {}: {error}", path.display()),
+                "check TMPDIR and its space",
+            )
         })
     }
 

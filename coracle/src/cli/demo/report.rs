@@ -28,7 +28,8 @@ struct Row {
 }
 
 fn place(record: &Record) -> (String, u64) {
-    let tcp = record.tcp_endpoints().next().map_or_else(|| "nowhere".to_owned(), |endpoint| endpoint.to_string());
+    let tcp =
+        record.tcp_endpoints().next().map_or_else(|| "nowhere".to_owned(), |endpoint| endpoint.to_string());
     (tcp, record.seq())
 }
 
@@ -55,8 +56,9 @@ impl Report {
             operator.look().await;
             row.after = operator.last.as_ref().and_then(|snapshot| snapshot.record.as_ref()).map(place);
             for (to, peer) in peers.iter().enumerate() {
-                row.channels[to] =
-                    operator.channel_to(*peer).map(|channel| (channel.origin.name(), channel.rtt.map(micros)));
+                row.channels[to] = operator
+                    .channel_to(*peer)
+                    .map(|channel| (channel.origin.name(), channel.rtt.map(micros)));
             }
         }
     }
@@ -170,13 +172,15 @@ pub(super) fn live_row(operator: &Operator) -> String {
     let _ = match &operator.last {
         None => write!(row, "{:<20} stopped", ""),
         Some(snapshot) => {
-            let seq = snapshot.record.as_ref().map_or_else(|| "–".to_owned(), |record| record.seq().to_string());
+            let seq =
+                snapshot.record.as_ref().map_or_else(|| "–".to_owned(), |record| record.seq().to_string());
             write!(row, "{:<20} seq {seq:<14}", operator.listening().0)
         }
     };
     for member in operator.last.iter().flat_map(|snapshot| &snapshot.members) {
         let rtt = member.channel.and_then(|channel| channel.rtt).map(micros);
-        let rtt = rtt.map_or_else(|| "       ".to_owned(), |us| format!("{:>4}.{} ms", us / 1000, us % 1000 / 100));
+        let rtt =
+            rtt.map_or_else(|| "       ".to_owned(), |us| format!("{:>4}.{} ms", us / 1000, us % 1000 / 100));
         let _ = write!(row, "  {} {}{rtt}", mark(member.channel.is_some()), member.position + 1);
     }
     row

@@ -30,9 +30,7 @@ impl<M: Machine> Sim<M> {
             addresses: &host.addresses,
             disk: &host.disk.durable,
         }));
-        self.world
-            .trace
-            .line(format_args!("{node} starts, restart {restarts}"), &seed);
+        self.world.trace.line(format_args!("{node} starts, restart {restarts}"), &seed);
         self.call(node, Cause::Start(restarts), |machine, cx| {
             machine.handle_start(cx);
         });
@@ -40,39 +38,23 @@ impl<M: Machine> Sim<M> {
 
     pub(super) fn deliver(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Datagram {
-                node,
-                local,
-                from,
-                mut bytes,
-            } => {
+            Delivery::Datagram { node, local, from, mut bytes } => {
                 let length = bytes.len();
-                self.world.trace.line(
-                    format_args!("{node} <- {local} receives {from} {length} B"),
-                    &bytes,
-                );
-                let cause = Cause::Datagram {
-                    local,
-                    from,
-                    length,
-                };
+                self.world.trace.line(format_args!("{node} <- {local} receives {from} {length} B"), &bytes);
+                let cause = Cause::Datagram { local, from, length };
                 self.call(node, cause, |machine, cx| {
                     machine.handle_datagram(cx, local, from, &mut bytes);
                 });
             }
             Delivery::Bytes { node, stream } => self.deliver_bytes(node, stream),
             Delivery::Event { node, event } => {
-                self.world
-                    .trace
-                    .line(format_args!("{node} <- {event:?}"), &[]);
+                self.world.trace.line(format_args!("{node} <- {event:?}"), &[]);
                 self.call(node, Cause::Event(event), |machine, cx| {
                     machine.handle_event(cx, event);
                 });
             }
             Delivery::Timeout(node) => {
-                self.world
-                    .trace
-                    .line(format_args!("{node} <- deadline"), &[]);
+                self.world.trace.line(format_args!("{node} <- deadline"), &[]);
                 self.call(node, Cause::Timeout, |machine, cx| {
                     machine.handle_timeout(cx);
                 });
@@ -85,23 +67,14 @@ impl<M: Machine> Sim<M> {
     fn deliver_bytes(&mut self, node: NodeId, stream: StreamId) {
         let mut inbox = self.world.take_inbox(stream);
         let offered = inbox.len();
-        self.world.trace.line(
-            format_args!("{node} <- {stream} offers {offered} B"),
-            &inbox,
-        );
+        self.world.trace.line(format_args!("{node} <- {stream} offers {offered} B"), &inbox);
         let mut taken = 0;
         self.act(node, |machine, cx| {
             taken = machine.handle_bytes(cx, stream, &mut inbox).min(offered);
         });
-        self.world
-            .trace
-            .line(format_args!("{node} took {taken} B"), &[]);
+        self.world.trace.line(format_args!("{node} took {taken} B"), &[]);
         self.world.return_inbox(stream, inbox, taken);
-        let cause = Cause::Bytes {
-            stream,
-            offered,
-            taken,
-        };
+        let cause = Cause::Bytes { stream, offered, taken };
         self.look(node, cause);
     }
 
@@ -134,9 +107,7 @@ impl<M: Machine> Sim<M> {
         if spins {
             self.fail(
                 node,
-                format!(
-                    "it was called {MOST_CALLS_AT_ONE_TIME} times without time passing: it spins"
-                ),
+                format!("it was called {MOST_CALLS_AT_ONE_TIME} times without time passing: it spins"),
             );
         }
     }
@@ -146,15 +117,8 @@ impl<M: Machine> Sim<M> {
         self.steps += 1;
         let outputs = std::mem::take(&mut self.outputs);
         let mut observers = std::mem::take(&mut self.observers);
-        let step = Step {
-            number: self.steps,
-            node,
-            cause,
-            outputs: &outputs,
-        };
-        let complaint = observers
-            .iter_mut()
-            .find_map(|observer| observer(self, &step).err());
+        let step = Step { number: self.steps, node, cause, outputs: &outputs };
+        let complaint = observers.iter_mut().find_map(|observer| observer(self, &step).err());
         self.observers = observers;
         self.outputs = outputs;
         if let Some(message) = complaint {

@@ -19,10 +19,7 @@ impl World {
             StreamStep::Arrive(id) => self.arrive_segment(id),
             StreamStep::Readable(id) => {
                 let end = self.end(id).filter(|end| !end.inbox.is_empty())?;
-                Some(Delivery::Bytes {
-                    node: end.node,
-                    stream: id,
-                })
+                Some(Delivery::Bytes { node: end.node, stream: id })
             }
             StreamStep::Dead(id, reason) => self.bury(id, reason),
         }
@@ -33,8 +30,7 @@ impl World {
         let end = self.end(id)?;
         let (node, local, remote) = (end.node, end.local, end.remote);
         let owner = self.owners.get(&remote.ip()).copied();
-        let Some(target) =
-            owner.filter(|target| self.is_up(*target) && !self.is_blocked(node, *target))
+        let Some(target) = owner.filter(|target| self.is_up(*target) && !self.is_blocked(node, *target))
         else {
             // Nobody answers; somebody may when it is sent again, until the dial times out.
             self.later(RETRY, StreamStep::Syn(stream));
@@ -65,11 +61,7 @@ impl World {
         }
         self.end_mut(id)?.open = true;
         self.put_on_wire(id, Segment::Accept);
-        let event = Event::Connected {
-            stream: id,
-            local,
-            remote,
-        };
+        let event = Event::Connected { stream: id, local, remote };
         Some(Delivery::Event { node, event })
     }
 
@@ -169,11 +161,7 @@ impl World {
         match segment {
             Segment::Accept => {
                 end.open = true;
-                let event = Event::Accepted {
-                    stream: id,
-                    local: end.local,
-                    remote: end.remote,
-                };
+                let event = Event::Accepted { stream: id, local: end.local, remote: end.remote };
                 Some(Delivery::Event { node, event })
             }
             Segment::Data(_) if end.released => {

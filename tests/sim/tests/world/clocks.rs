@@ -28,12 +28,8 @@ impl Machine for Ticker {
 fn deadlines_are_in_the_nodes_own_time() {
     let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
     let mut add = |number, offset, drift| {
-        let config = NodeConfig {
-            addresses: vec![ip(number)],
-            clock: Clock { offset, drift },
-        };
-        sim.add_node(config, |_: Boot<'_>| Ticker::default())
-            .unwrap()
+        let config = NodeConfig { addresses: vec![ip(number)], clock: Clock { offset, drift } };
+        sim.add_node(config, |_: Boot<'_>| Ticker::default()).unwrap()
     };
     let true_time = add(1, 0, 0);
     let ahead = add(2, 500 * SECOND, 0);
@@ -49,16 +45,8 @@ fn deadlines_are_in_the_nodes_own_time() {
 #[test]
 fn a_clock_set_back_holds_a_deadline_back() {
     let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
-    let config = NodeConfig {
-        addresses: vec![ip(1)],
-        clock: Clock {
-            offset: 10 * SECOND,
-            drift: 0,
-        },
-    };
-    let node = sim
-        .add_node(config, |_: Boot<'_>| Ticker::default())
-        .unwrap();
+    let config = NodeConfig { addresses: vec![ip(1)], clock: Clock { offset: 10 * SECOND, drift: 0 } };
+    let node = sim.add_node(config, |_: Boot<'_>| Ticker::default()).unwrap();
     sim.set_clock(node, Clock::default());
     sim.run_until(11 * SECOND - 1).unwrap();
     assert_eq!(sim.machine(node).unwrap().ticks, []);

@@ -9,13 +9,7 @@ fn through(change: impl Fn(&mut Faults)) -> coracle_sim::Counters {
     let mut faults = Faults::none();
     change(&mut faults);
     let (mut sim, nodes) = world(Choices::from_seed(11), faults, 2);
-    sim.command(
-        nodes[0],
-        Command::Ping {
-            to: at(2),
-            count: 2000,
-        },
-    );
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 2000 });
     let done = sim.run_while(
         |sim| sim.machine(nodes[0]).unwrap().seen.last() != Some(&Seen::Ponged(2000)),
         3600 * SECOND,
@@ -35,10 +29,7 @@ fn rates_are_what_the_plan_says() {
     assert!((260..340).contains(&doubled), "{doubled} of 1000 doubled");
     let changed = through(|faults| faults.link.corrupt = 100_000);
     let corrupted = share(changed.datagrams_corrupted, changed.datagrams_sent);
-    assert!(
-        (70..130).contains(&corrupted),
-        "{corrupted} of 1000 changed"
-    );
+    assert!((70..130).contains(&corrupted), "{corrupted} of 1000 changed");
     let clean = through(|_| {});
     assert_eq!(clean.datagrams_sent, 4000);
     assert_eq!(clean.datagrams_delivered, 4000);
@@ -47,13 +38,7 @@ fn rates_are_what_the_plan_says() {
 #[test]
 fn a_round_trip_takes_twice_the_latency() {
     let (mut sim, nodes) = world(Choices::from_seed(0), Faults::none(), 2);
-    sim.command(
-        nodes[0],
-        Command::Ping {
-            to: at(2),
-            count: 1,
-        },
-    );
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
     sim.run_until(20 * MILLISECOND - 1).unwrap();
     assert_eq!(sim.machine(nodes[0]).unwrap().seen, []);
     sim.run_until(20 * MILLISECOND).unwrap();
@@ -66,20 +51,8 @@ fn a_link_can_have_a_plan_of_its_own() {
     let mut link = Faults::none().link;
     link.loss = MILLION;
     sim.set_link(nodes[1], nodes[0], link);
-    sim.command(
-        nodes[0],
-        Command::Ping {
-            to: at(2),
-            count: 1,
-        },
-    );
-    sim.command(
-        nodes[2],
-        Command::Ping {
-            to: at(2),
-            count: 1,
-        },
-    );
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+    sim.command(nodes[2], Command::Ping { to: at(2), count: 1 });
     sim.run_until(SECOND).unwrap();
     assert!(sim.machine(nodes[1]).unwrap().answered > 2);
     assert_eq!(sim.machine(nodes[0]).unwrap().seen, []);
@@ -93,18 +66,9 @@ fn a_link_can_have_a_plan_of_its_own() {
 fn a_partition_stops_one_direction_and_heals() {
     let (mut sim, nodes) = world(Choices::from_seed(0), Faults::none(), 2);
     sim.block(nodes[1], nodes[0]);
-    sim.command(
-        nodes[0],
-        Command::Ping {
-            to: at(2),
-            count: 3,
-        },
-    );
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 3 });
     sim.run_until(5 * SECOND).unwrap();
-    assert!(
-        sim.machine(nodes[1]).unwrap().answered > 10,
-        "one way is open"
-    );
+    assert!(sim.machine(nodes[1]).unwrap().answered > 10, "one way is open");
     assert_eq!(sim.machine(nodes[0]).unwrap().seen, []);
     sim.unblock(nodes[1], nodes[0]);
     sim.partition(&nodes[..1]);
@@ -120,20 +84,8 @@ fn a_partition_stops_one_direction_and_heals() {
 fn a_moved_node_is_reached_at_its_new_address_only() {
     let (mut sim, nodes) = world(Choices::from_seed(0), Faults::none(), 3);
     sim.move_node(nodes[1], &[ip(99)]).unwrap();
-    sim.command(
-        nodes[0],
-        Command::Ping {
-            to: at(2),
-            count: 1,
-        },
-    );
-    sim.command(
-        nodes[2],
-        Command::Ping {
-            to: at(99),
-            count: 1,
-        },
-    );
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+    sim.command(nodes[2], Command::Ping { to: at(99), count: 1 });
     sim.run_until(SECOND).unwrap();
     assert_eq!(sim.machine(nodes[0]).unwrap().seen, []);
     assert_eq!(sim.machine(nodes[1]).unwrap().seen, [Seen::Moved]);

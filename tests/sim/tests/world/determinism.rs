@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use coracle_sim::{
-    Ask, Boot, Cause, Choices, Context, Counters, Event, Faults, Lane, MILLISECOND, Machine,
-    NodeId, Output, Recording, SECOND, Sim, Source, Step, StreamId, TraceHash,
+    Ask, Boot, Cause, Choices, Context, Counters, Event, Faults, Lane, MILLISECOND, Machine, NodeId, Output,
+    Recording, SECOND, Sim, Source, Step, StreamId, TraceHash,
 };
 
 use crate::toy::{Command, PORT, Seen, Toy, at, ip, world};
@@ -76,11 +76,7 @@ fn stream_ledger() -> impl FnMut(&Sim<Toy>, &Step<'_, Seen>) -> Result<(), Strin
                 _ => {}
             }
         }
-        if known {
-            Ok(())
-        } else {
-            Err(format!("{:?} out of turn", step.cause))
-        }
+        if known { Ok(()) } else { Err(format!("{:?} out of turn", step.cause)) }
     }
 }
 
@@ -101,9 +97,7 @@ fn a_recording_replays_the_run() {
     for seed in 0..12 {
         let sim = chaos(Choices::from_seed(seed));
         let bytes = sim.recording().to_bytes();
-        let again = chaos(Choices::from_recording(
-            Recording::from_bytes(&bytes).unwrap(),
-        ));
+        let again = chaos(Choices::from_recording(Recording::from_bytes(&bytes).unwrap()));
         assert_eq!(again.trace_hash(), sim.trace_hash(), "seed {seed}");
         assert_eq!(again.recording(), sim.recording(), "seed {seed}");
         assert_eq!(again.counters(), sim.counters(), "seed {seed}");
@@ -120,9 +114,8 @@ fn the_hash_is_the_same_on_every_machine_and_in_every_build() {
 #[test]
 fn any_bytes_are_a_run() {
     for seed in 0..20_u8 {
-        let bytes: Vec<u8> = (0..4000_u32)
-            .map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0] ^ seed)
-            .collect();
+        let bytes: Vec<u8> =
+            (0..4000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0] ^ seed).collect();
         let one = chaos(Choices::from_raw_bytes(&bytes)).trace_hash();
         let two = chaos(Choices::from_raw_bytes(&bytes)).trace_hash();
         assert_eq!(one, two);
@@ -136,9 +129,7 @@ fn a_few_seeds_see_every_kind_of_fault() {
     for seed in 0..40 {
         // The counters' own text names them, so that one added later is checked too.
         let counters: Counters = *chaos(Choices::from_seed(seed)).counters();
-        let text = format!("{counters:?}")
-            .replace("Counters { ", "")
-            .replace(" }", "");
+        let text = format!("{counters:?}").replace("Counters { ", "").replace(" }", "");
         for (place, field) in text.split(", ").enumerate() {
             let (name, count) = field.split_once(": ").unwrap();
             if seed == 0 {
@@ -158,22 +149,13 @@ fn a_complaint_ends_the_run_and_says_how_to_have_it_again() {
         Some(toy) if toy.answered == 3 => Err("three are too many".to_owned()),
         _ => Ok(()),
     });
-    sim.command(
-        nodes[0],
-        Command::Ping {
-            to: at(2),
-            count: 9,
-        },
-    );
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 9 });
     let failure = sim.run_until(SECOND).unwrap_err();
     assert_eq!(failure.node, nodes[1]);
     let text = failure.to_string();
     assert!(text.contains("three are too many"), "{text}");
     assert!(text.contains("replay it with seed 77"), "{text}");
-    assert!(
-        text.contains("10.0.0.2:4000 receives 10.0.0.1:4000 9 B"),
-        "{text}"
-    );
+    assert!(text.contains("10.0.0.2:4000 receives 10.0.0.1:4000 9 B"), "{text}");
     assert_eq!(sim.run_until(9 * SECOND), Err(failure), "it stays failed");
     assert_eq!(sim.machine(nodes[1]).unwrap().answered, 3);
 }
@@ -220,10 +202,7 @@ fn every_start_has_a_seed_of_its_own() {
 #[test]
 fn an_address_has_one_owner() {
     let (mut sim, nodes) = world(Choices::from_seed(0), Faults::none(), 2);
-    assert_eq!(
-        sim.move_node(nodes[0], &[ip(9), ip(2)]).unwrap_err().ip,
-        ip(2)
-    );
+    assert_eq!(sim.move_node(nodes[0], &[ip(9), ip(2)]).unwrap_err().ip, ip(2));
     assert_eq!(sim.addresses(nodes[0]), [ip(1)]);
     assert!(sim.add_node(ip(1), |boot| Toy::new(&boot)).is_err());
     assert_eq!(sim.nodes().count(), 2);
@@ -280,13 +259,7 @@ fn a_source_of_ones_own_can_try_everything() {
         let mut faults = Faults::none();
         faults.link.loss = 1;
         let (mut sim, nodes) = world(choices, faults, 2);
-        sim.command(
-            nodes[0],
-            Command::Ping {
-                to: at(2),
-                count: 1,
-            },
-        );
+        sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
         sim.run_until(500 * MILLISECOND).unwrap();
         answered += usize::from(!sim.machine(nodes[0]).unwrap().seen.is_empty());
         hashes.push(sim.trace_hash());

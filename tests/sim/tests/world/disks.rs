@@ -29,11 +29,7 @@ fn a_crash_loses_only_what_was_not_yet_durable() {
         assert_eq!(toy.restored.len(), left);
         assert_eq!(toy.restored[&vec![1]], [10]);
         sim.run_for(SECOND).unwrap();
-        assert_eq!(
-            sim.machine(nodes[0]).unwrap().seen,
-            [],
-            "no word of older writes"
-        );
+        assert_eq!(sim.machine(nodes[0]).unwrap().seen, [], "no word of older writes");
     }
 }
 
@@ -49,9 +45,7 @@ fn what_was_confirmed_survives_in_every_chaos() {
         for value in 1..=200 {
             let saved = |sim: &coracle_sim::Sim<crate::toy::Toy>| {
                 let toy = sim.machine(nodes[0]);
-                toy.map_or(0, |toy| {
-                    toy.seen.iter().filter(|seen| **seen == Seen::Saved).count()
-                })
+                toy.map_or(0, |toy| toy.seen.iter().filter(|seen| **seen == Seen::Saved).count())
             };
             let before = saved(&sim);
             sim.command(nodes[0], save(1, value));
@@ -60,10 +54,7 @@ fn what_was_confirmed_survives_in_every_chaos() {
                 confirmed = value;
             }
             let durable = sim.durable(nodes[0]).unwrap().get(&vec![1]);
-            assert!(
-                durable.map_or(0, |value| value[0]) >= confirmed,
-                "seed {seed}"
-            );
+            assert!(durable.map_or(0, |value| value[0]) >= confirmed, "seed {seed}");
         }
         assert!(confirmed > 0, "seed {seed}");
     }
@@ -102,10 +93,7 @@ fn a_failed_write_is_reported_and_changes_nothing() {
     sim.heal();
     sim.command(nodes[0], save(1, 1));
     sim.run_for(SECOND).unwrap();
-    assert_eq!(
-        sim.machine(nodes[0]).unwrap().seen,
-        [Seen::NotSaved, Seen::Saved]
-    );
+    assert_eq!(sim.machine(nodes[0]).unwrap().seen, [Seen::NotSaved, Seen::Saved]);
 }
 
 /// Announces a value after it has asked for it to be stored, without waiting: a bug to be caught.
@@ -153,9 +141,6 @@ fn nothing_counts_that_is_done_after_the_crash_point() {
     sim.restart(node);
     sim.command(node, ());
     let failure = sim.run_for(SECOND).unwrap_err();
-    assert_eq!(
-        failure.message, "it went on after its crash",
-        "the eye is open"
-    );
+    assert_eq!(failure.message, "it went on after its crash", "the eye is open");
     assert_eq!(sim.failure(), Some(&failure));
 }

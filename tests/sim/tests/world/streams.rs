@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use coracle_sim::{
-    Boot, Choices, CloseReason, Context, DialError, Event, Faults, MILLION, MILLISECOND, Machine,
-    SECOND, Sim, StreamId, StreamLimits,
+    Boot, Choices, CloseReason, Context, DialError, Event, Faults, MILLION, MILLISECOND, Machine, SECOND,
+    Sim, StreamId, StreamLimits,
 };
 
 use crate::toy::{Command, PORT, Seen, at, ip, pattern, world};
@@ -29,11 +29,7 @@ fn bytes_come_whole_and_in_order_however_they_are_split() {
         });
         sim.command(nodes[0], echo(2, 20_000));
         sim.run_until(300 * SECOND).unwrap();
-        assert_eq!(
-            sim.machine(nodes[0]).unwrap().seen,
-            [Seen::Echoed(20_000)],
-            "seed {seed}"
-        );
+        assert_eq!(sim.machine(nodes[0]).unwrap().seen, [Seen::Echoed(20_000)], "seed {seed}");
         let finished = [Seen::Gone(CloseReason::Finished)];
         assert_eq!(sim.machine(nodes[1]).unwrap().seen, finished, "seed {seed}");
         assert!(sim.counters().segments_split > 20, "seed {seed}");
@@ -88,10 +84,7 @@ fn a_dial_survives_a_short_partition_and_so_does_a_stream() {
     assert_eq!(sim.machine(nodes[0]).unwrap().seen, []);
     sim.heal();
     sim.run_until(40 * SECOND).unwrap();
-    assert_eq!(
-        sim.machine(nodes[0]).unwrap().seen,
-        [Seen::Echoed(1_000_000)]
-    );
+    assert_eq!(sim.machine(nodes[0]).unwrap().seen, [Seen::Echoed(1_000_000)]);
 }
 
 #[test]
@@ -108,10 +101,7 @@ fn a_long_partition_kills_a_stream_in_use() {
 
 #[test]
 fn after_a_crash_or_a_move_the_other_side_notices_by_choice() {
-    let cases = [
-        (0, SECOND, CloseReason::Reset),
-        (MILLION, 31 * SECOND, CloseReason::TimedOut),
-    ];
+    let cases = [(0, SECOND, CloseReason::Reset), (MILLION, 31 * SECOND, CloseReason::TimedOut)];
     for (silent, after, reason) in cases {
         for moves in [false, true] {
             let mut faults = Faults::none();
@@ -220,12 +210,7 @@ impl Machine for Picky {
         }
     }
 
-    fn handle_bytes(
-        &mut self,
-        cx: &mut Context<'_, ()>,
-        stream: StreamId,
-        bytes: &mut [u8],
-    ) -> usize {
+    fn handle_bytes(&mut self, cx: &mut Context<'_, ()>, stream: StreamId, bytes: &mut [u8]) -> usize {
         self.offers += 1;
         if self.mode == Mode::Refuse {
             return 0;
@@ -263,12 +248,7 @@ fn bytes_not_taken_are_kept_as_the_machine_left_them() {
     let taken = &sim.machine(nodes[1]).unwrap().taken;
     assert!(wrote >= 20_000);
     assert_eq!(taken.len(), wrote);
-    assert!(
-        taken
-            .iter()
-            .enumerate()
-            .all(|(at, byte)| *byte == pattern(at) ^ 0xff)
-    );
+    assert!(taken.iter().enumerate().all(|(at, byte)| *byte == pattern(at) ^ 0xff));
 }
 
 #[test]
@@ -296,41 +276,27 @@ fn a_close_delivers_what_was_written_and_a_reset_does_not_wait() {
     sim.run_until(SECOND).unwrap();
     sim.command(nodes[0], Mode::Close);
     sim.run_for(60 * SECOND).unwrap();
-    assert_eq!(
-        sim.machine(nodes[1]).unwrap().closed,
-        None,
-        "it has not read all"
-    );
+    assert_eq!(sim.machine(nodes[1]).unwrap().closed, None, "it has not read all");
     sim.command(nodes[1], Mode::Bite);
     sim.command(nodes[1], Mode::Resume);
     sim.run_for(60 * SECOND).unwrap();
     let reader = sim.machine(nodes[1]).unwrap();
     assert_eq!(reader.closed, Some(CloseReason::Finished));
     assert_eq!(reader.taken.len(), 5000);
-    assert_eq!(
-        sim.machine(nodes[0]).unwrap().closed,
-        None,
-        "who closes hears nothing"
-    );
+    assert_eq!(sim.machine(nodes[0]).unwrap().closed, None, "who closes hears nothing");
 
     let (mut sim, nodes) = picky(Mode::Refuse);
     sim.run_until(SECOND).unwrap();
     sim.command(nodes[0], Mode::Reset);
     sim.run_for(SECOND).unwrap();
-    assert_eq!(
-        sim.machine(nodes[1]).unwrap().closed,
-        Some(CloseReason::Reset)
-    );
+    assert_eq!(sim.machine(nodes[1]).unwrap().closed, Some(CloseReason::Reset));
 
     // A reader that closes with bytes unread lets the writer go.
     let (mut sim, nodes) = picky(Mode::Refuse);
     sim.run_until(SECOND).unwrap();
     sim.command(nodes[1], Mode::Close);
     sim.run_for(SECOND).unwrap();
-    assert_eq!(
-        sim.machine(nodes[0]).unwrap().closed,
-        Some(CloseReason::Finished)
-    );
+    assert_eq!(sim.machine(nodes[0]).unwrap().closed, Some(CloseReason::Finished));
 }
 
 #[test]
@@ -340,11 +306,7 @@ fn a_reset_lost_in_a_partition_is_noticed_at_the_next_byte() {
     sim.partition(&nodes[..1]);
     sim.command(nodes[1], Mode::Reset);
     sim.run_for(60 * SECOND).unwrap();
-    assert_eq!(
-        sim.machine(nodes[0]).unwrap().closed,
-        None,
-        "idle and unaware"
-    );
+    assert_eq!(sim.machine(nodes[0]).unwrap().closed, None, "idle and unaware");
     sim.heal();
     sim.run_for(60 * SECOND).unwrap();
     assert_eq!(sim.machine(nodes[0]).unwrap().closed, None, "still idle");
@@ -428,11 +390,7 @@ impl Machine for Forgetful {
 fn a_crash_frees_the_ports() {
     let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
     let nodes = [1, 2].map(|number| {
-        let build = |boot: Boot<'_>| Forgetful {
-            restarts: boot.restarts,
-            refused: false,
-            received: false,
-        };
+        let build = |boot: Boot<'_>| Forgetful { restarts: boot.restarts, refused: false, received: false };
         sim.add_node(ip(number), build).unwrap()
     });
     for restarts in [0, 1] {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use coracle_sim::{
-    Boot, Choices, CloseReason, Context, DialError, Event, Faults, MILLISECOND, Machine, NodeId,
-    Sim, StreamId,
+    Boot, Choices, CloseReason, Context, DialError, Event, Faults, MILLISECOND, Machine, NodeId, Sim,
+    StreamId,
 };
 
 pub(crate) const PORT: u16 = 4000;
@@ -70,10 +70,7 @@ pub(crate) fn world(choices: Choices, faults: Faults, count: u8) -> (Sim<Toy>, V
 
 impl Toy {
     pub(crate) fn new(boot: &Boot<'_>) -> Self {
-        Self {
-            restored: boot.disk.clone(),
-            ..Self::default()
-        }
+        Self { restored: boot.disk.clone(), ..Self::default() }
     }
 
     fn see(&mut self, cx: &mut Context<'_, Seen>, seen: Seen) {
@@ -137,12 +134,7 @@ impl Machine for Toy {
         }
     }
 
-    fn handle_bytes(
-        &mut self,
-        cx: &mut Context<'_, Seen>,
-        stream: StreamId,
-        bytes: &mut [u8],
-    ) -> usize {
+    fn handle_bytes(&mut self, cx: &mut Context<'_, Seen>, stream: StreamId, bytes: &mut [u8]) -> usize {
         let Some(transfer) = self.sends.get_mut(&stream) else {
             // The echo takes no more than it can give back.
             let taken = cx.write(stream, bytes);
@@ -194,11 +186,7 @@ impl Machine for Toy {
                 self.ping(cx);
             }
             Command::Echo { to, length } => {
-                let transfer = Transfer {
-                    length,
-                    written: 0,
-                    echoed: 0,
-                };
+                let transfer = Transfer { length, written: 0, echoed: 0 };
                 let stream = cx.dial(to);
                 self.sends.insert(stream, transfer);
             }
