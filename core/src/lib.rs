@@ -7,7 +7,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod collections;
 pub mod crypto;
+pub mod discovery;
 pub mod id;
 pub mod limits;
 pub mod record;

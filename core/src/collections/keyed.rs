@@ -1,0 +1,207 @@
+//! A fixed pool whose values are also found by a name of their own, in constant time.
+
+use alloc::boxed::Box;
+use core::hash::{Hash, Hasher as _};
+
+use siphasher::sip::SipHasher13;
+
+use super::slab::{Key, Slab};
+use crate::rng::Rng;
+
+const EMPTY: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    hash: u32,
+    index: u32,
+}
+
+/// A [`Slab`] with an index over the names of its values.
+///
+/// The index hashes with a secret key, so that nobody outside can choose names that collide. It is
+/// never iterated: values come out by place or by name only, whatever the key.
+#[derive(Debug)]
+pub struct Keyed<N, V> {
+    values: Slab<(N, V)>,
+    cells: Box<[Cell]>,
+    secret: [u8; 16],
+}
+
+impl<N: Hash + Eq, V> Keyed<N, V> {
+    /// A pool for `capacity` values; the secret of the index is drawn from `rng`.
+    pub fn new(capacity: usize, rng: &mut Rng) -> Self {
+        let cells = (capacity * 2).next_power_of_two();
+        Self {
+            values: Slab::new(capacity),
+            cells: (0..cells).map(|_| Cell { hash: 0, index: EMPTY }).collect(),
+            secret: rng.array(),
+        }
+    }
+
+    /// How many values there are.
+    pub const fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Whether another value would not fit.
+    pub const fn is_full(&self) -> bool {
+        self.values.is_full()
+    }
+
+    /// How many values fit.
+    pub const fn capacity(&self) -> usize {
+        self.values.capacity()
+    }
+
+    /// The key of the value called `name`.
+    pub fn find(&self, name: &N) -> Option<Key> {
+        let hash = self.hash(name);
+        let mut at = self.home(hash);
+        loop {
+            let cell = self.cells[at];
+            if cell.index == EMPTY {
+                return None;
+            }
+            if cell.hash == hash
+                && let Some(key) = self.values.key_at(cell.index as usize)
+                && self.values.get(key).is_some_and(|(other, _)| other == name)
+            {
+                return Some(key);
+            }
+            at = self.after(at);
+        }
+    }
+
+    /// Puts a value in under a name that must not be in use; gives it back when the pool is full or
+    /// the name is taken.
+    pub fn insert(&mut self, name: N, value: V) -> Result<Key, V> {
+        if self.is_full() || self.find(&name).is_some() {
+            return Err(value);
+        }
+        let hash = self.hash(&name);
+        let key = self.values.insert((name, value)).map_err(|(_, value)| value)?;
+        let mut at = self.home(hash);
+        while self.cells[at].index != EMPTY {
+            at = self.after(at);
+        }
+        self.cells[at] = Cell { hash, index: key.index() as u32 };
+        Ok(key)
+    }
+
+    /// The value under `key`.
+    pub fn get(&self, key: Key) -> Option<&V> {
+        self.values.get(key).map(|(_, value)| value)
+    }
+
+    /// The value under `key`, to change.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut V> {
+        self.values.get_mut(key).map(|(_, value)| value)
+    }
+
+    /// The name of the value under `key`.
+    pub fn name(&self, key: Key) -> Option<&N> {
+        self.values.get(key).map(|(name, _)| name)
+    }
+
+    /// The key of the value in place `index`.
+    pub fn key_at(&self, index: usize) -> Option<Key> {
+        self.values.key_at(index)
+    }
+
+    /// All values with their keys and names, by place.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &N, &V)> {
+        self.values.iter().map(|(key, (name, value))| (key, name, value))
+    }
+
+    /// Takes the value under `key` out.
+    pub fn remove(&mut self, key: Key) -> Option<V> {
+        let hash = self.hash(&self.values.get(key)?.0);
+        let mut at = self.home(hash);
+        while self.cells[at].index != key.index() as u32 {
+            at = self.after(at);
+        }
+        self.close_gap(at);
+        self.values.remove(key).map(|(_, value)| value)
+    }
+
+    /// Empties a cell and moves later ones back over it, so that every search still ends right.
+    fn close_gap(&mut self, mut gap: usize) {
+        let mask = self.cells.len() - 1;
+        let mut at = gap;
+        loop {
+            at = self.after(at);
+            let cell = self.cells[at];
+            if cell.index == EMPTY {
+                break;
+            }
+            let from_home = at.wrapping_sub(self.home(cell.hash)) & mask;
+            let from_gap = at.wrapping_sub(gap) & mask;
+            if from_home >= from_gap {
+                self.cells[gap] = cell;
+                gap = at;
+            }
+        }
+        self.cells[gap] = Cell { hash: 0, index: EMPTY };
+    }
+
+    fn hash(&self, name: &N) -> u32 {
+        let mut hasher = SipHasher13::new_with_key(&self.secret);
+        name.hash(&mut hasher);
+        hasher.finish() as u32
+    }
+
+    fn home(&self, hash: u32) -> usize {
+        hash as usize & (self.cells.len() - 1)
+    }
+
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.cells.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rng::Seed;
+
+    proptest! {
+        #[test]
+        fn behaves_like_a_map(seed: [u8; 32], steps in prop::collection::vec((any::<bool>(), 0u8..24), 0..300)) {
+            let mut keyed = Keyed::new(16, &mut Seed::new(seed).stream("keyed"));
+            let mut model = BTreeMap::new();
+            for (n, (insert, name)) in steps.into_iter().enumerate() {
+                if insert {
+                    let fits = model.len() < 16 && !model.contains_key(&name);
+                    prop_assert_eq!(keyed.insert(name, n).is_ok(), fits);
+                    if fits {
+                        model.insert(name, n);
+                    }
+                } else {
+                    let removed = keyed.find(&name).and_then(|key| keyed.remove(key));
+                    prop_assert_eq!(removed, model.remove(&name));
+                }
+                for name in 0..24 {
+                    let found = keyed.find(&name).and_then(|key| keyed.get(key));
+                    prop_assert_eq!(found, model.get(&name));
+                }
+                prop_assert_eq!(keyed.len(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_for_nothing_holds_nothing() {
+        let mut keyed = Keyed::new(0, &mut Seed::new([0; 32]).stream("keyed"));
+        assert_eq!(keyed.insert(1, 2), Err(2));
+        assert_eq!(keyed.find(&1), None);
+    }
+}

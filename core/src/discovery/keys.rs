@@ -1,0 +1,171 @@
+//! Session keys: derived in the handshake, each used for a bounded number of messages (discv5
+//! theory, "Handshake Steps" and "Session Cache").
+
+use zeroize::Zeroize as _;
+
+use super::packet::{ChallengeData, Nonce};
+use crate::{
+    crypto::{AeadError, Crypto, Identity, PublicKey, Secret, SecretKey, Signature, TAG_LEN},
+    id::NodeId,
+    limits::MAX_SESSION_MESSAGES,
+    rng::Rng,
+};
+
+/// The keys of one session as one side holds them. They wipe themselves.
+#[derive(Debug)]
+pub struct Keys {
+    send: Secret<16>,
+    receive: Secret<16>,
+    sent: u32,
+}
+
+impl Keys {
+    /// The initiator's side.
+    pub fn initiator<C: Crypto>(
+        crypto: &C,
+        secret: &Secret<33>,
+        initiator: &NodeId,
+        recipient: &NodeId,
+        challenge: &ChallengeData,
+    ) -> Self {
+        let (send, receive) = derive(crypto, secret, initiator, recipient, challenge);
+        Self { send, receive, sent: 0 }
+    }
+
+    /// The recipient's side.
+    pub fn recipient<C: Crypto>(
+        crypto: &C,
+        secret: &Secret<33>,
+        initiator: &NodeId,
+        recipient: &NodeId,
+        challenge: &ChallengeData,
+    ) -> Self {
+        let (receive, send) = derive(crypto, secret, initiator, recipient, challenge);
+        Self { send, receive, sent: 0 }
+    }
+
+    /// The key to encrypt with.
+    pub const fn send(&self) -> &Secret<16> {
+        &self.send
+    }
+
+    /// The nonce for the next message: the count of messages and 64 random bits. `None` once the key
+    /// has encrypted as many messages as it may; then a new handshake is due.
+    pub fn next_nonce(&mut self, rng: &mut Rng) -> Option<Nonce> {
+        if self.exhausted() {
+            return None;
+        }
+        self.sent += 1;
+        let mut nonce = [0; 12];
+        nonce[..4].copy_from_slice(&self.sent.to_be_bytes());
+        rng.fill(&mut nonce[4..]);
+        Some(nonce)
+    }
+
+    /// Whether the key has encrypted as many messages as it may.
+    pub const fn exhausted(&self) -> bool {
+        self.sent >= MAX_SESSION_MESSAGES
+    }
+
+    /// Makes the key look used `sent` times.
+    #[cfg(test)]
+    pub(crate) fn pretend_sent(&mut self, sent: u32) {
+        self.sent = sent;
+    }
+
+    /// Decrypts a message with its tag in place; the plain text comes first in `message`. On failure
+    /// the buffer is as it was.
+    pub fn open<'m, C: Crypto>(
+        &self,
+        crypto: &C,
+        nonce: &Nonce,
+        header: &[u8],
+        message: &'m mut [u8],
+    ) -> Result<&'m [u8], AeadError> {
+        let (text, tag) = message.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
+        crypto.aes_gcm_open(&self.receive, nonce, header, text, tag)?;
+        Ok(text)
+    }
+}
+
+fn derive<C: Crypto>(
+    crypto: &C,
+    secret: &Secret<33>,
+    initiator: &NodeId,
+    recipient: &NodeId,
+    challenge: &ChallengeData,
+) -> (Secret<16>, Secret<16>) {
+    let mut data = [0; 32];
+    let info = [&b"discovery v5 key agreement"[..], &initiator.0, &recipient.0];
+    crypto.hkdf_sha256(challenge, secret.expose(), &info, &mut data);
+    let (mut first, mut second) = ([0; 16], [0; 16]);
+    first.copy_from_slice(&data[..16]);
+    second.copy_from_slice(&data[16..]);
+    let keys = (Secret::new(first), Secret::new(second));
+    data.zeroize();
+    first.zeroize();
+    second.zeroize();
+    keys
+}
+
+/// Signs a handshake with the node's own key.
+pub fn sign_id<C: Crypto>(
+    identity: &Identity<C>,
+    challenge: &ChallengeData,
+    ephemeral: &[u8; 33],
+    recipient: &NodeId,
+) -> Signature {
+    identity.sign(&id_digest(identity.crypto(), challenge, ephemeral, recipient))
+}
+
+/// Checks the signature of a handshake. Costs one signature check.
+pub fn verify_id<C: Crypto>(
+    crypto: &C,
+    initiator: &PublicKey,
+    challenge: &ChallengeData,
+    ephemeral: &[u8; 33],
+    recipient: &NodeId,
+    signature: &Signature,
+) -> bool {
+    crypto.verify(initiator, &id_digest(crypto, challenge, ephemeral, recipient), signature)
+}
+
+fn id_digest<C: Crypto>(
+    crypto: &C,
+    challenge: &ChallengeData,
+    ephemeral: &[u8; 33],
+    recipient: &NodeId,
+) -> [u8; 32] {
+    crypto.sha256(&[b"discovery v5 identity proof", challenge, ephemeral, &recipient.0])
+}
+
+/// A fresh ephemeral key. `None` only if the stream of randomness is broken.
+pub fn ephemeral<C: Crypto>(crypto: &C, rng: &mut Rng) -> Option<SecretKey> {
+    // One draw fails with a probability of 2⁻¹²⁸.
+    (0..8).find_map(|_| {
+        let mut bytes = rng.array();
+        let secret = crypto.secret_key(&bytes);
+        bytes.zeroize();
+        secret
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    #[test]
+    fn nonces_count_and_end() {
+        let mut rng = Seed::new([4; 32]).stream("keys");
+        let mut keys = Keys { send: Secret::new([1; 16]), receive: Secret::new([2; 16]), sent: 0 };
+        let first = keys.next_nonce(&mut rng).unwrap();
+        let second = keys.next_nonce(&mut rng).unwrap();
+        assert_eq!((&first[..4], &second[..4]), (&[0, 0, 0, 1][..], &[0, 0, 0, 2][..]));
+        assert_ne!(first[4..], second[4..]);
+        keys.pretend_sent(MAX_SESSION_MESSAGES - 1);
+        assert!(keys.next_nonce(&mut rng).is_some());
+        assert_eq!(keys.next_nonce(&mut rng), None);
+        assert!(keys.exhausted());
+    }
+}

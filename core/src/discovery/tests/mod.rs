@@ -1,0 +1,3 @@
+//! The machine in memory, and the published vectors.
+
+mod vectors;
