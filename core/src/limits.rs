@@ -30,6 +30,12 @@ pub const MAX_MESSAGE_SIZE: usize = MAX_PACKET_SIZE - 16 - 23 - 32 - 16;
 /// Largest protocol name and request of a TALKREQ together, and largest response: what an ordinary packet
 /// holds beside an 8-byte request id and the RLP headers.
 pub const MAX_TALK_PAYLOAD: usize = MAX_MESSAGE_SIZE - 1 - 3 - 1 - MAX_REQUEST_ID - 3 - 3;
+/// Longest name of a TALK protocol that an embedder can accept.
+pub const MAX_TALK_PROTOCOL: usize = 64;
+/// Most TALK protocols that an embedder can accept.
+pub const MAX_TALK_PROTOCOLS: usize = 16;
+/// How often one handshake packet is sent again when its challenge comes again.
+pub const MAX_HANDSHAKE_REPEATS: u8 = 3;
 /// Signatures that are checked for one WHOAREYOU before it counts as used up.
 pub const MAX_CHALLENGE_CHECKS: u8 = 4;
 /// Messages that one session key encrypts before a new handshake is made; below 2³², so that the

@@ -6,11 +6,13 @@
 mod deadlines;
 mod keyed;
 mod lists;
+mod ready;
 mod ring;
 mod slab;
 
 pub use deadlines::Deadlines;
 pub use keyed::Keyed;
 pub use lists::Lists;
+pub use ready::Ready;
 pub use ring::Ring;
 pub use slab::{Key, Slab};

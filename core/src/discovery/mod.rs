@@ -1,7 +1,73 @@
-//! Discovery.
+//! Node Discovery v5.1 as a machine: datagrams and time in, datagrams and events out.
+//!
+//! Specification: discv5 wire and theory (github.com/ethereum/devp2p). [`packet`], [`message`] and
+//! [`keys`] are the codec and the cryptography of a session; they need no allocator. [`Discovery`] is
+//! the whole node: sessions, challenges, requests, routing table, lookups.
+//!
+//! # Driving it
+//!
+//! After every call that takes the time, call [`Discovery::poll_transmit`] and
+//! [`Discovery::poll_event`] until both return `None`; then sleep until
+//! [`Discovery::next_timeout`] or a datagram. Packets are encoded at the moment they are polled.
+//!
+//! # Invariants
+//!
+//! - A session belongs to a node id at an endpoint. Its keys are replaced only after a message under
+//!   the new ones was authenticated, and nothing that fails to decrypt changes anything.
+//! - No signature is checked without a challenge of ours, and only
+//!   [`MAX_CHALLENGE_CHECKS`](crate::limits::MAX_CHALLENGE_CHECKS) for one.
+//! - Answers go where the request came from, in a session with that endpoint.
+//! - A record replaces another of the same node only with a higher sequence number, and is relayed
+//!   only after a PONG from an endpoint in it.
+//! - Every pool is allocated in [`Discovery::new`] and never grows. Same seed and same calls give
+//!   the same packets and events.
+
+#[cfg(feature = "alloc")]
+mod answer;
+#[cfg(feature = "alloc")]
+mod challenge;
+#[cfg(feature = "alloc")]
+mod command;
+#[cfg(feature = "alloc")]
+mod config;
+#[cfg(feature = "alloc")]
+mod counters;
+#[cfg(feature = "alloc")]
+mod event;
 pub mod keys;
+#[cfg(feature = "alloc")]
+mod lookup;
+#[cfg(feature = "alloc")]
+mod machine;
 pub mod message;
 pub mod packet;
+mod peer;
+#[cfg(feature = "alloc")]
+mod receive;
+#[cfg(feature = "alloc")]
+mod requests;
+#[cfg(feature = "alloc")]
+mod responses;
+#[cfg(feature = "alloc")]
+mod send;
+#[cfg(feature = "alloc")]
+mod session;
+#[cfg(feature = "alloc")]
+mod table;
+#[cfg(feature = "alloc")]
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "alloc")]
+pub use command::Target;
+#[cfg(feature = "alloc")]
+pub use config::Config;
+#[cfg(feature = "alloc")]
+pub use counters::Counters;
+#[cfg(feature = "alloc")]
+pub use event::{Event, LookupId, RecordSource, RequestError, RequestFailure, RequestId, TalkId};
+#[cfg(feature = "alloc")]
+pub use machine::{Discovery, NodeView};
+pub use peer::{Peer, Scope, canonical};

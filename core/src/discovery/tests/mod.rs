@@ -1,3 +1,7 @@
 //! The machine in memory, and the published vectors.
 
+mod messages;
+mod net;
+mod network;
+mod two_nodes;
 mod vectors;

@@ -1,0 +1,248 @@
+//! Messages in: requests of peers are answered, their answers end requests of ours.
+
+use super::{
+    counters::count,
+    event::{Event, RecordSource, waiting},
+    machine::Discovery,
+    message::{Distances, Message, MessageError, RawRecords, WireId},
+    peer::Peer,
+    requests::{Ask, Contact, Nodes, Origin, Outcome},
+    responses::{Answer, NodesPlan, Pick, Response, Taken},
+    table::shareable,
+};
+use crate::{
+    collections::Key, crypto::Crypto, id::NodeId, limits::MAX_NODES_RECORDS, record::Record, time::Instant,
+};
+
+impl Discovery {
+    /// An authenticated message. `repeated`: its packet was decrypted before, so it proves nothing
+    /// about the present.
+    pub(super) fn on_message<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        now: Instant,
+        peer: Peer,
+        text: &[u8],
+        repeated: bool,
+    ) {
+        let message = match Message::decode(text) {
+            Ok(message) => message,
+            Err(error) => {
+                count(match error {
+                    MessageError::Type(_) => &mut self.counters.unknown_message,
+                    MessageError::RequestId => &mut self.counters.long_request_id,
+                    _ => &mut self.counters.malformed_message,
+                });
+                return;
+            }
+        };
+        match message {
+            Message::Ping { id, enr_seq } => {
+                self.respond(Response { peer, wire_id: id, answer: Answer::Pong });
+                if !repeated {
+                    self.claimed_seq(now, &peer, enr_seq);
+                }
+            }
+            Message::FindNode { id, distances } => {
+                let plan = self.plan_nodes(&peer, &distances);
+                self.respond(Response { peer, wire_id: id, answer: Answer::Nodes(plan) });
+            }
+            Message::TalkReq { .. } if repeated => {}
+            Message::TalkReq { id, protocol, request } => self.on_talk(now, peer, id, protocol, request),
+            Message::Pong { id, enr_seq, ip, port } => {
+                let Some(key) = self.answered(&peer, &id, |ask| matches!(ask, Ask::Ping)) else { return };
+                self.on_pong(now, &peer, key, enr_seq);
+                if port != 0 {
+                    self.event(Event::Vote { from: peer.id, observed: (ip, port).into() });
+                }
+            }
+            Message::Nodes { id, total, records } => self.on_nodes(crypto, now, &peer, &id, total, &records),
+            Message::TalkResp { id, response } => self.on_talk_response(now, &peer, &id, response),
+        }
+    }
+
+    /// The request of ours that a response answers: id, peer, endpoint and kind must match.
+    fn answered(&mut self, peer: &Peer, id: &WireId, kind: impl Fn(&Ask) -> bool) -> Option<Key> {
+        let key = self.requests.answered_by(id, peer);
+        let key = key.filter(|key| self.requests.get(*key).is_some_and(|request| kind(&request.ask)));
+        if key.is_none() {
+            count(&mut self.counters.unsolicited_response);
+        }
+        key
+    }
+
+    fn on_pong(&mut self, now: Instant, peer: &Peer, key: Key, enr_seq: u64) {
+        let sent = self.requests.get(key).and_then(|request| request.sent_once);
+        let rtt = sent.map(|sent| now.since(sent));
+        let node = self.table.answered(&peer.id, peer.endpoint, rtt, now, &mut self.rng);
+        self.node_news(node);
+        if node.is_none() {
+            self.event(Event::Reachable { id: peer.id, endpoint: peer.endpoint, rtt });
+        }
+        self.refresh_at.get_or_insert(now + self.config.refresh);
+        self.finish(now, key, Outcome::Pong { enr_seq });
+        self.claimed_seq(now, peer, enr_seq);
+    }
+
+    /// A peer says that its record has this sequence number: if that is news, ask for the record,
+    /// where the peer is now.
+    fn claimed_seq(&mut self, now: Instant, peer: &Peer, enr_seq: u64) {
+        if !self.table.wants_refresh(&peer.id, enr_seq, now) {
+            return;
+        }
+        let Some(public_key) = self.table.find(&peer.id).map(|node| *node.record.public_key()) else {
+            return;
+        };
+        let contact = Contact::new(peer.id, peer.endpoint, public_key);
+        let Some(nodes) = Nodes::new(&[0]) else { return };
+        if self.begin_request(contact, Ask::FindNode(nodes), Origin::Refresh).is_none() {
+            count(&mut self.counters.requests_put_off);
+        }
+    }
+
+    /// Plans the answer to a FINDNODE: our own record for distance 0, and live nodes that the asker
+    /// may be told of. Where a distance has more than fit, a random part of them.
+    fn plan_nodes(&mut self, peer: &Peer, distances: &Distances<'_>) -> NodesPlan {
+        let mut picks = heapless::Vec::<Pick, MAX_NODES_RECORDS>::new();
+        let mut seen = [false; 257];
+        for distance in distances.iter() {
+            if core::mem::replace(&mut seen[usize::from(distance.min(256))], true) {
+                continue;
+            }
+            if distance == 0 {
+                let _ = picks.push(Pick { node: None, len: self.local.as_bytes().len() });
+                continue;
+            }
+            let to = peer.endpoint.ip();
+            let nodes = || self.table.relayable(distance, to).filter(|(_, n)| n.record.node_id() != peer.id);
+            let room = picks.capacity() - picks.len();
+            if room == 0 {
+                break;
+            }
+            let all = nodes().count();
+            let skip = if all > room { self.rng.below(all as u64) as usize } else { 0 };
+            let chosen = nodes().skip(skip).chain(nodes().take(skip)).take(room);
+            for (key, node) in chosen {
+                let _ = picks.push(Pick { node: Some(key), len: node.record.as_bytes().len() });
+            }
+        }
+        NodesPlan::new(picks.into_iter())
+    }
+
+    fn on_nodes<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        now: Instant,
+        peer: &Peer,
+        id: &WireId,
+        total: u64,
+        records: &RawRecords<'_>,
+    ) {
+        let Some(key) = self.answered(peer, id, |ask| matches!(ask, Ask::FindNode(_))) else { return };
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let origin = request.origin;
+        let Ask::FindNode(nodes) = &mut request.ask else { return };
+        if !nodes.packet(total) {
+            count(&mut self.counters.nodes_packet);
+            return;
+        }
+        let distances = nodes.distances.clone();
+        let room = MAX_NODES_RECORDS.saturating_sub(nodes.read);
+        let (mut read, mut valid) = (0, 0);
+        for bytes in records.iter() {
+            if read == room {
+                count(&mut self.counters.nodes_excess);
+                break;
+            }
+            read += 1;
+            let Some(record) = self.acceptable(crypto, peer, &distances, bytes) else { continue };
+            valid += 1;
+            self.learned(now, peer, origin, &record);
+        }
+        let Some(request) = self.requests.get_mut(key) else { return };
+        let Ask::FindNode(nodes) = &mut request.ask else { return };
+        nodes.read += read;
+        nodes.count += valid;
+        if nodes.complete() || nodes.read >= MAX_NODES_RECORDS {
+            let count = nodes.count;
+            self.finish(now, key, Outcome::Nodes { count });
+        }
+    }
+
+    /// Verifies a record that a peer relays: form, signature, a distance that was asked for, and an
+    /// address that the peer can know.
+    fn acceptable<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        peer: &Peer,
+        distances: &[u16],
+        bytes: &[u8],
+    ) -> Option<Record> {
+        let Ok(record) = Record::decode(bytes, crypto) else {
+            count(&mut self.counters.record_invalid);
+            return None;
+        };
+        let id = record.node_id();
+        if !distances.contains(&peer.id.log_distance(&id)) {
+            count(&mut self.counters.record_distance);
+            return None;
+        }
+        // What a node says of itself, and what a member signed, is worth having in any case.
+        let vouched = id == peer.id || self.table.is_member(&id);
+        if !vouched && !shareable(&record, peer.endpoint.ip()) {
+            count(&mut self.counters.record_scope);
+            return None;
+        }
+        Some(record)
+    }
+
+    /// Puts a verified record where it is of use.
+    fn learned(&mut self, now: Instant, peer: &Peer, origin: Origin, record: &Record) {
+        let id: NodeId = record.node_id();
+        if id == self.local.node_id() {
+            return;
+        }
+        let source = if id == peer.id { RecordSource::Owner } else { RecordSource::Relayed(peer.id) };
+        let known = self.table.seq(&id);
+        self.offer(record, source, now);
+        if origin == Origin::User && self.table.find(&id).is_none_or(|node| node.record.seq() == known) {
+            // The table has no news of it, but the embedder asked.
+            self.event(Event::RecordSeen { record: record.clone(), source });
+        }
+        let Origin::Query(lookup) = origin else { return };
+        let endpoint = self.table.endpoint_of(record);
+        let Some(lookup) = self.lookups.get_mut(lookup) else { return };
+        if id == lookup.target {
+            lookup.found(record);
+        }
+        if let Some(endpoint) = endpoint {
+            lookup.add(&Contact::new(id, endpoint, *record.public_key()));
+        }
+    }
+
+    fn on_talk(&mut self, now: Instant, peer: Peer, wire_id: WireId, protocol: &[u8], request: &[u8]) {
+        if !self.talk_protocols.iter().any(|accepted| accepted == protocol) {
+            self.respond(Response { peer, wire_id, answer: Answer::NoTalk });
+            return;
+        }
+        let deadline = now + self.config.talk_timeout;
+        match self.talks.take(peer, wire_id, protocol, request, deadline) {
+            Taken::New(key) => {
+                self.events.places.add(waiting::TALK, key.index());
+            }
+            Taken::Known => count(&mut self.counters.repeated_packet),
+            Taken::Full => count(&mut self.counters.talks_full),
+        }
+    }
+
+    fn on_talk_response(&mut self, now: Instant, peer: &Peer, id: &WireId, response: &[u8]) {
+        let Some(key) = self.answered(peer, id, |ask| matches!(ask, Ask::Talk(_))) else { return };
+        let Some(Ask::Talk(payload)) = self.requests.get(key).map(|request| &request.ask) else { return };
+        let Some(talk) = self.talks.own.get_mut(*payload) else { return };
+        talk.data.clear();
+        // It came in one packet, so it fits.
+        let stored = talk.data.extend_from_slice(response);
+        debug_assert!(stored.is_ok());
+        self.finish(now, key, Outcome::Talk { len: response.len() });
+    }
+}

@@ -1,0 +1,367 @@
+//! Packets out: each is encoded at the moment it is polled.
+
+use core::net::SocketAddr;
+
+use super::{
+    counters::count,
+    keys::{self, Keys},
+    machine::{Discovery, owed},
+    message::{self, Message, WireId},
+    packet::{self, Auth, Draft, PacketError},
+    requests::{Ask, Challenged, Handshake, Opening, Phase, Requests},
+    responses::{Answer, NodesPlan, Pick, Response},
+};
+use crate::{
+    collections::Key,
+    crypto::{Crypto, Identity},
+    id::NodeId,
+    limits::MAX_REQUEST_ID,
+    record::Record,
+    time::Instant,
+    wire::rlp::BufferTooSmall,
+};
+
+/// Bytes of random "message" in a packet that asks for a WHOAREYOU: as many as an encrypted PING has.
+const RANDOM_MESSAGE: usize = 32;
+
+/// A packet that was encoded: where to, and how many bytes.
+type Sent = Option<(SocketAddr, usize)>;
+
+/// How a request goes out.
+enum Route {
+    /// In the established session.
+    Session,
+    /// Under the newest keys of a handshake that was not answered yet.
+    Awaiting,
+    /// As a packet that asks for a WHOAREYOU.
+    Random,
+    /// Not now: another request opens the session.
+    Wait,
+}
+
+impl Discovery {
+    /// Encodes the next packet into `buf`, which has at least
+    /// [`MAX_PACKET_SIZE`](crate::limits::MAX_PACKET_SIZE) bytes (a packet that does not fit is lost
+    /// and counted), and returns where to send how many bytes of it; `None` when nothing is due.
+    pub fn poll_transmit<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        now: Instant,
+        buf: &mut [u8],
+    ) -> Option<(SocketAddr, usize)> {
+        let now = self.now.advance(now);
+        while let Some((pool, index)) = self.owed.pop() {
+            let sent = match pool {
+                owed::CHALLENGE => self.send_challenge(identity, index, buf),
+                owed::RESPONSE => self.send_response(identity, index, buf),
+                owed::HANDSHAKE => self.send_handshake(identity, now, index, buf),
+                _ => self.send_request(identity, now, index, buf),
+            };
+            match sent {
+                Ok(None) => {}
+                Ok(Some((to, len))) => {
+                    count(&mut self.counters.sent);
+                    self.counters.sent_bytes = self.counters.sent_bytes.saturating_add(len as u64);
+                    return Some((to, len));
+                }
+                Err(_) => count(&mut self.counters.encode_failed),
+            }
+        }
+        None
+    }
+
+    fn send_challenge<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        index: usize,
+        buf: &mut [u8],
+    ) -> Result<Sent, PacketError> {
+        let Some((peer, challenge)) = self.challenges.at(index) else { return Ok(None) };
+        let len = packet::seal_whoareyou(identity.crypto(), &peer.id, &challenge.data, buf)?;
+        Ok(Some((peer.endpoint, len)))
+    }
+
+    fn send_response<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        index: usize,
+        buf: &mut [u8],
+    ) -> Result<Sent, PacketError> {
+        let Some(key) = self.responses.key_at(index) else { return Ok(None) };
+        let Some(mut response) = self.responses.remove(key) else { return Ok(None) };
+        let peer = response.peer;
+        let session = self.sessions.using(&peer);
+        let sealing = session.and_then(|session| {
+            let nonce = session.keys().next_nonce(&mut self.rng)?;
+            Some((session.keys().send().clone(), nonce))
+        });
+        let Some((sealing_key, nonce)) = sealing else {
+            count(&mut self.counters.responses_without_session);
+            if let Answer::Talk(talk) = response.answer {
+                self.talks.close(talk);
+            }
+            return Ok(None);
+        };
+        let auth = Auth::Message { src: self.local.node_id() };
+        let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
+        let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
+        let written = match &mut response.answer {
+            Answer::Pong => {
+                let (ip, port) = (peer.endpoint.ip(), peer.endpoint.port());
+                Message::Pong { id: response.wire_id, enr_seq: self.local.seq(), ip, port }.encode(room)
+            }
+            Answer::Nodes(plan) => {
+                let records = |pick: &Pick| match pick.node {
+                    None => Some(&self.local),
+                    Some(node) => self.table.get(node).map(|node| &node.record),
+                };
+                write_nodes(room, response.wire_id, plan, records)
+            }
+            Answer::NoTalk => Message::TalkResp { id: response.wire_id, response: &[] }.encode(room),
+            Answer::Talk(talk) => {
+                let talk = self.talks.peers.get(*talk);
+                let answer = talk.map_or(&[][..], super::responses::Talk::answer);
+                Message::TalkResp { id: response.wire_id, response: answer }.encode(room)
+            }
+        };
+        let len = written.map_err(|BufferTooSmall| PacketError::BufferTooSmall)?;
+        let len = packet::seal(identity.crypto(), &peer.id, &sealing_key, &draft, len, buf)?;
+        self.after_response(response);
+        Ok(Some((peer.endpoint, len)))
+    }
+
+    /// An answer in several packets goes on; a TALK buffer is freed.
+    fn after_response(&mut self, response: Response) {
+        match &response.answer {
+            Answer::Nodes(plan) if !plan.finished() => self.respond(response),
+            Answer::Talk(talk) => self.talks.close(*talk),
+            Answer::Nodes(_) | Answer::Pong | Answer::NoTalk => {}
+        }
+    }
+
+    fn send_request<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        now: Instant,
+        index: usize,
+        buf: &mut [u8],
+    ) -> Result<Sent, PacketError> {
+        let Some(key) = self.requests.key_at(index) else { return Ok(None) };
+        let Some(request) = self.requests.get(key) else { return Ok(None) };
+        let Phase::Owed { free } = request.phase else { return Ok(None) };
+        let peer = request.contact.peer;
+        let route = self.route(key);
+        let Some(request) = self.requests.get(key) else { return Ok(None) };
+        let sent = match route {
+            Route::Wait => {
+                self.requests.deadlines.set(index, now + self.config.handshake_timeout * 10);
+                if let Some(request) = self.requests.get_mut(key) {
+                    request.phase = Phase::Waiting;
+                }
+                return Ok(None);
+            }
+            Route::Session => {
+                let Some(session) = self.sessions.using(&peer) else { return Ok(None) };
+                encode_request(
+                    &self.local,
+                    identity,
+                    &mut self.rng,
+                    session.keys(),
+                    request,
+                    &self.talks,
+                    buf,
+                )
+            }
+            Route::Awaiting => {
+                let opening = self.openings.find(&peer).and_then(|at| self.openings.get_mut(at));
+                let Some(handshake) = opening.and_then(|opening| opening.sent.last_mut()) else {
+                    return Ok(None);
+                };
+                encode_request(
+                    &self.local,
+                    identity,
+                    &mut self.rng,
+                    &mut handshake.keys,
+                    request,
+                    &self.talks,
+                    buf,
+                )
+            }
+            Route::Random => {
+                let nonce = self.rng.array();
+                let auth = Auth::Message { src: self.local.node_id() };
+                let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
+                let room = draft.message().start..draft.message().start + RANDOM_MESSAGE;
+                self.rng.fill(buf.get_mut(room).ok_or(PacketError::BufferTooSmall)?);
+                let len = packet::seal_random(identity.crypto(), &peer.id, &draft, RANDOM_MESSAGE, buf);
+                len.map(|len| (nonce, len))
+            }
+        };
+        let Some(request) = self.requests.get_mut(key) else { return Ok(None) };
+        // Even when it could not be encoded: the deadline then ends it.
+        request.sent_once = (request.tries == 0).then_some(now);
+        request.tries = request.tries.saturating_add(u8::from(!free)).max(1);
+        request.phase = Phase::InFlight;
+        if let Ok((nonce, _)) = &sent {
+            request.remember(*nonce);
+        }
+        let deadline = Requests::deadline(now, self.config.request_timeout, request.tries);
+        self.requests.deadlines.set(index, deadline);
+        sent.map(|(_, len)| Some((peer.endpoint, len)))
+    }
+
+    /// How a request goes out; it becomes the owner of an opening when there is no session.
+    fn route(&mut self, key: Key) -> Route {
+        let Some(peer) = self.requests.get(key).map(|request| request.contact.peer) else {
+            return Route::Wait;
+        };
+        let session = self.sessions.find(&peer).filter(|session| session.can_send());
+        let serial = session.map_or(0, |session| session.serial);
+        let Some(at) = self.openings.find(&peer) else {
+            if session.is_some() {
+                return Route::Session;
+            }
+            // There are as many openings as requests, so there is room.
+            let inserted = self.openings.insert(peer, Opening::new(key, serial));
+            debug_assert!(inserted.is_ok());
+            return Route::Random;
+        };
+        let Some(opening) = self.openings.get(at) else { return Route::Wait };
+        if session.is_some() && serial > opening.serial {
+            // The peer opened one meanwhile.
+            Route::Session
+        } else if opening.owner != key {
+            Route::Wait
+        } else if opening.sent.is_empty() {
+            Route::Random
+        } else {
+            Route::Awaiting
+        }
+    }
+
+    fn send_handshake<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        now: Instant,
+        index: usize,
+        buf: &mut [u8],
+    ) -> Result<Sent, PacketError> {
+        let Some(at) = self.openings.key_at(index) else { return Ok(None) };
+        let Some(peer) = self.openings.name(at).copied() else { return Ok(None) };
+        let Some(opening) = self.openings.get_mut(at) else { return Ok(None) };
+        let repeat = core::mem::take(&mut opening.repeat);
+        let Some(challenged) = opening.challenge.take() else {
+            let to = buf.get_mut(..opening.packet.len()).ok_or(PacketError::BufferTooSmall)?;
+            to.copy_from_slice(&opening.packet);
+            return Ok((repeat && !to.is_empty()).then_some((peer.endpoint, to.len())));
+        };
+        if self.requests.get(challenged.request).is_none() {
+            return Ok(None);
+        }
+        let (handshake, len) = self.encode_handshake(identity, &peer.id, &challenged, buf)?;
+        let carried = handshake.carried.is_some();
+        let Some(opening) = self.openings.get_mut(at) else { return Ok(None) };
+        if opening.sent.is_full() {
+            opening.sent.remove(0);
+        }
+        let pushed = opening.sent.push(handshake);
+        debug_assert!(pushed.is_ok());
+        opening.packet = buf.get(..len).and_then(|b| heapless::Vec::from_slice(b).ok()).unwrap_or_default();
+        if carried && let Some(request) = self.requests.get_mut(challenged.request) {
+            request.phase = Phase::InFlight;
+            request.sent_once = None;
+        }
+        self.requests.deadlines.set(challenged.request.index(), now + self.config.handshake_timeout);
+        Ok(Some((peer.endpoint, len)))
+    }
+
+    /// Builds the handshake packet that answers a challenge, around the message of the request that
+    /// was challenged; a message too large for it is replaced by a PING and follows afterwards.
+    fn encode_handshake<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        dest: &NodeId,
+        challenged: &Challenged,
+        buf: &mut [u8],
+    ) -> Result<(Handshake, usize), PacketError> {
+        let crypto = identity.crypto();
+        let request = self.requests.get(challenged.request).ok_or(PacketError::Authdata)?;
+        let secret = keys::ephemeral(crypto, &mut self.rng).ok_or(PacketError::Authdata)?;
+        let ephemeral = crypto.public_key(&secret).compressed();
+        let shared = crypto.ecdh(&secret, &request.contact.public_key).ok_or(PacketError::Authdata)?;
+        let src = self.local.node_id();
+        let mut keys = Keys::initiator(crypto, &shared, &src, dest, &challenged.data);
+        let signature = keys::sign_id(identity, &challenged.data, &ephemeral, dest);
+        let wanted = challenged.enr_seq == 0 || challenged.enr_seq < self.local.seq();
+        let record = if wanted { self.local.as_bytes() } else { &[] };
+        let auth = Auth::Handshake { src, signature, ephemeral: &ephemeral, record };
+        let nonce = keys.next_nonce(&mut self.rng).ok_or(PacketError::Authdata)?;
+        let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
+        let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
+        let (len, carried) = match write_request(&self.local, request, &self.talks, room) {
+            Ok(len) => (len, Some(challenged.request)),
+            Err(BufferTooSmall) => {
+                let id = WireId::new(&self.rng.array::<MAX_REQUEST_ID>()).unwrap_or_default();
+                let ping = Message::Ping { id, enr_seq: self.local.seq() };
+                (ping.encode(room).map_err(|_| PacketError::BufferTooSmall)?, None)
+            }
+        };
+        let len = packet::seal(crypto, dest, keys.send(), &draft, len, buf)?;
+        let public_key = request.contact.public_key;
+        Ok((Handshake { data: challenged.data, nonce: challenged.nonce, keys, public_key, carried }, len))
+    }
+}
+
+fn encode_request<C: Crypto>(
+    local: &Record,
+    identity: &Identity<C>,
+    rng: &mut crate::rng::Rng,
+    keys: &mut Keys,
+    request: &super::requests::Request,
+    talks: &super::responses::Talks,
+    buf: &mut [u8],
+) -> Result<(packet::Nonce, usize), PacketError> {
+    let nonce = keys.next_nonce(rng).ok_or(PacketError::Authdata)?;
+    let auth = Auth::Message { src: local.node_id() };
+    let draft: Draft = packet::begin(&rng.array(), &nonce, &auth, buf)?;
+    let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
+    let len = write_request(local, request, talks, room).map_err(|_| PacketError::BufferTooSmall)?;
+    let dest = &request.contact.peer.id;
+    let len = packet::seal(identity.crypto(), dest, keys.send(), &draft, len, buf)?;
+    Ok((nonce, len))
+}
+
+fn write_request(
+    local: &Record,
+    request: &super::requests::Request,
+    talks: &super::responses::Talks,
+    buf: &mut [u8],
+) -> Result<usize, BufferTooSmall> {
+    let id = request.wire_id;
+    match &request.ask {
+        Ask::Ping => Message::Ping { id, enr_seq: local.seq() }.encode(buf),
+        Ask::FindNode(nodes) => message::encode_find_node(buf, id, &nodes.distances),
+        Ask::Talk(payload) => {
+            let parts =
+                talks.own.get(*payload).and_then(|talk| talk.data.split_at_checked(talk.protocol_len));
+            let (protocol, request) = parts.unwrap_or_default();
+            Message::TalkReq { id, protocol, request }.encode(buf)
+        }
+    }
+}
+
+/// Writes the next packet of an answer to FINDNODE. A record that went or changed since the answer
+/// was planned is left out; the total stays.
+fn write_nodes<'r>(
+    buf: &mut [u8],
+    id: WireId,
+    plan: &mut NodesPlan,
+    record: impl Fn(&Pick) -> Option<&'r Record>,
+) -> Result<usize, BufferTooSmall> {
+    let total = plan.total();
+    let records = plan.next_packet().iter().filter_map(|pick| {
+        let bytes = record(pick)?.as_bytes();
+        (bytes.len() == pick.len).then_some(bytes)
+    });
+    message::encode_nodes(buf, id, total, records)
+}

@@ -1,0 +1,240 @@
+//! Established sessions: a fixed table, bound to (node id, endpoint), the least recently used one
+//! leaving first and members' last (discv5 theory, "Session Cache").
+//!
+//! A session's keys are replaced only after a message under the new ones was authenticated, and the
+//! old ones go on decrypting for a while. Nothing that fails to decrypt changes a session.
+
+use super::{keys::Keys, packet::Nonce, peer::Peer};
+use crate::{
+    collections::{Key, Keyed, Lists},
+    crypto::{Crypto, PublicKey},
+    limits::RECENT_NONCES,
+    rng::Rng,
+    time::Instant,
+};
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The peer's static key: what a new handshake with it needs.
+    pub(super) public_key: PublicKey,
+    /// Which key change this was, of all sessions: later ones have higher numbers.
+    pub(super) serial: u64,
+    /// The keys to encrypt with, and to try first.
+    keys: Keys,
+    /// The keys before, until when they still decrypt.
+    previous: Option<(Keys, Instant)>,
+    seen: [Nonce; RECENT_NONCES],
+    next_seen: usize,
+}
+
+impl Session {
+    fn new(public_key: PublicKey, keys: Keys, serial: u64) -> Self {
+        Self { public_key, serial, keys, previous: None, seen: [[0; 12]; RECENT_NONCES], next_seen: 0 }
+    }
+
+    /// The keys to encrypt with.
+    pub(super) fn keys(&mut self) -> &mut Keys {
+        &mut self.keys
+    }
+
+    /// Whether another message can be sent.
+    pub(super) const fn can_send(&self) -> bool {
+        !self.keys.exhausted()
+    }
+
+    /// Decrypts a message in place with the keys now in use, or with those before; tells whether a
+    /// packet with this nonce was decrypted before (a retransmission or a replay). `None` when
+    /// neither fits; then the buffer is as it was.
+    pub(super) fn open<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        now: Instant,
+        nonce: &Nonce,
+        header: &[u8],
+        message: &mut [u8],
+    ) -> Option<bool> {
+        let current = self.keys.open(crypto, nonce, header, message).is_ok();
+        let opened = current || {
+            let previous = self.previous.as_ref().filter(|(_, until)| now < *until);
+            previous.is_some_and(|(keys, _)| keys.open(crypto, nonce, header, message).is_ok())
+        };
+        opened.then(|| self.remember(nonce))
+    }
+
+    /// Remembers a nonce; whether it was known.
+    pub(super) fn remember(&mut self, nonce: &Nonce) -> bool {
+        if self.seen.contains(nonce) {
+            return true;
+        }
+        self.seen[self.next_seen] = *nonce;
+        self.next_seen = (self.next_seen + 1) % RECENT_NONCES;
+        false
+    }
+}
+
+/// The order in which strangers' sessions leave.
+const STRANGERS: usize = 0;
+/// The order in which members' sessions leave, when no stranger's is left.
+const MEMBERS: usize = 1;
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    sessions: Keyed<Peer, Session>,
+    order: Lists,
+    serial: u64,
+}
+
+impl Sessions {
+    pub(super) fn new(capacity: usize, rng: &mut Rng) -> Self {
+        Self { sessions: Keyed::new(capacity, rng), order: Lists::new(2, capacity), serial: 0 }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The session with `peer`; using it makes it the last to leave.
+    pub(super) fn using(&mut self, peer: &Peer) -> Option<&mut Session> {
+        let key = self.sessions.find(peer)?;
+        if let Some(list) = self.order.list_of(key.index()) {
+            self.order.push(list, key.index());
+        }
+        self.sessions.get_mut(key)
+    }
+
+    /// The session with `peer`.
+    pub(super) fn find(&self, peer: &Peer) -> Option<&Session> {
+        self.sessions.find(peer).and_then(|key| self.sessions.get(key))
+    }
+
+    /// Puts freshly authenticated keys in force. The keys before go on decrypting until `old_until`.
+    /// Returns the session that had to leave for a new one, if any.
+    pub(super) fn install(
+        &mut self,
+        peer: Peer,
+        public_key: PublicKey,
+        keys: Keys,
+        old_until: Instant,
+        member: bool,
+    ) -> Option<Peer> {
+        let list = if member { MEMBERS } else { STRANGERS };
+        self.serial += 1;
+        if let Some(key) = self.sessions.find(&peer) {
+            self.order.push(list, key.index());
+            if let Some(session) = self.sessions.get_mut(key) {
+                let old = core::mem::replace(&mut session.keys, keys);
+                session.previous = Some((old, old_until));
+                session.public_key = public_key;
+                session.serial = self.serial;
+            }
+            return None;
+        }
+        let evicted = if self.sessions.is_full() { self.evict() } else { None };
+        if let Ok(key) = self.sessions.insert(peer, Session::new(public_key, keys, self.serial)) {
+            self.order.push(list, key.index());
+        }
+        evicted
+    }
+
+    fn evict(&mut self) -> Option<Peer> {
+        let place = self.order.first(STRANGERS).or_else(|| self.order.first(MEMBERS))?;
+        let key = self.sessions.key_at(place)?;
+        let peer = self.sessions.name(key).copied();
+        self.remove(key);
+        peer
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.order.remove(key.index());
+        self.sessions.remove(key);
+    }
+
+    /// Removes every session with `id`.
+    pub(super) fn remove_node(&mut self, id: &crate::id::NodeId) {
+        for place in 0..self.sessions.capacity() {
+            if let Some(key) = self.sessions.key_at(place)
+                && self.sessions.name(key).is_some_and(|peer| peer.id == *id)
+            {
+                self.remove(key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::{RustCrypto, Secret, TAG_LEN},
+        id::NodeId,
+        rng::Seed,
+    };
+
+    fn keys(n: u8) -> (Keys, Keys) {
+        let (a, b, shared) = (NodeId([1; 32]), NodeId([2; 32]), Secret::new([n; 33]));
+        let challenge = [n; 63];
+        (
+            Keys::initiator(&RustCrypto, &shared, &a, &b, &challenge),
+            Keys::recipient(&RustCrypto, &shared, &a, &b, &challenge),
+        )
+    }
+
+    fn peer(n: u8) -> Peer {
+        Peer { id: NodeId([n; 32]), endpoint: ([127, 0, 0, 1], u16::from(n)).into() }
+    }
+
+    fn public_key() -> PublicKey {
+        PublicKey::from_xy([0; 64])
+    }
+
+    fn sealed(keys: &Keys, nonce: &Nonce) -> std::vec::Vec<u8> {
+        let mut message = std::vec![7; 20];
+        let tag = RustCrypto.aes_gcm_seal(keys.send(), nonce, b"header", &mut message);
+        message.extend(tag);
+        message
+    }
+
+    #[test]
+    fn old_keys_decrypt_for_a_while() {
+        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        let (old, new) = (keys(1), keys(2));
+        let (now, later) = (Instant::from_millis(10), Instant::from_millis(20));
+        sessions.install(peer(1), public_key(), old.1, now, false);
+        sessions.install(peer(1), public_key(), new.1, later, false);
+        let session = sessions.using(&peer(1)).unwrap();
+        for (keys, at, nonce, expected) in [
+            (&new.0, now, [1; 12], Some(false)),
+            (&old.0, now, [2; 12], Some(false)),
+            (&old.0, now, [2; 12], Some(true)),
+            (&old.0, later, [3; 12], None),
+            (&keys(3).0, now, [4; 12], None),
+            (&new.0, later, [5; 12], Some(false)),
+        ] {
+            let mut message = sealed(keys, &nonce);
+            let opened = session.open(&RustCrypto, at, &nonce, b"header", &mut message);
+            assert_eq!(opened, expected);
+            assert!(opened.is_none() || message[..20] == [7; 20]);
+        }
+        assert!(session.open(&RustCrypto, now, &[0; 12], b"", &mut [0; TAG_LEN - 1]).is_none());
+    }
+
+    #[test]
+    fn strangers_leave_before_members_and_the_idle_first() {
+        let mut sessions = Sessions::new(3, &mut Seed::new([1; 32]).stream("s"));
+        let now = Instant::ZERO;
+        let install = |s: &mut Sessions, n, member| s.install(peer(n), public_key(), keys(n).0, now, member);
+        assert_eq!(install(&mut sessions, 1, true), None);
+        assert_eq!(install(&mut sessions, 2, false), None);
+        assert_eq!(install(&mut sessions, 3, false), None);
+        assert!(sessions.using(&peer(2)).is_some());
+        assert_eq!(install(&mut sessions, 4, false), Some(peer(3)));
+        assert_eq!(install(&mut sessions, 5, true), Some(peer(2)));
+        assert_eq!(install(&mut sessions, 6, true), Some(peer(4)));
+        assert_eq!(install(&mut sessions, 7, true), Some(peer(1)));
+        assert_eq!(sessions.len(), 3);
+        sessions.remove_node(&peer(5).id);
+        assert!(sessions.find(&peer(5)).is_none() && sessions.find(&peer(6)).is_some());
+    }
+}

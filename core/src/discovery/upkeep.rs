@@ -1,0 +1,204 @@
+//! What time brings: tries that were not answered, checks, lookups.
+
+use core::time::Duration;
+
+use super::{
+    counters::count,
+    event::{Event, RequestFailure, waiting},
+    lookup::{Lookup, LookupOrigin, Step},
+    machine::{Discovery, OWN_LOOKUPS, owed},
+    peer::Peer,
+    requests::{Ask, Nodes, Origin, Outcome, Phase},
+    table::{Table, jitter},
+};
+use crate::{
+    collections::Key,
+    id::NodeId,
+    limits::BUCKETS,
+    time::{Instant, earlier},
+};
+
+/// When something is tried again that found its pool full.
+const PUT_OFF: Duration = Duration::from_millis(250);
+
+impl Discovery {
+    /// Does what is due at `now`. Calling it early does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.now.advance(now);
+        self.challenges.expire(now);
+        while let Some(place) = self.requests.deadlines.pop(now) {
+            if let Some(key) = self.requests.key_at(place) {
+                self.try_over(now, key);
+            }
+        }
+        while let Some(place) = self.talks.deadlines.pop(now) {
+            if let Some(key) = self.talks.peers.key_at(place) {
+                count(&mut self.counters.talks_unanswered);
+                self.talks.close(key);
+            }
+        }
+        self.check_due(now);
+        if self.own_lookup_at.is_some_and(|at| at <= now) {
+            self.own_lookup_at = None;
+            let local = self.local.node_id();
+            self.begin_own_lookup(now, local, LookupOrigin::Own);
+        }
+        if self.refresh_at.is_some_and(|at| at <= now) {
+            self.refresh_at =
+                Some(now + self.config.refresh / 2 + jitter(self.config.refresh, &mut self.rng));
+            let target = self.refresh_target();
+            self.begin_own_lookup(now, target, LookupOrigin::Refresh);
+        }
+        if self.lookups_at.is_some_and(|at| at <= now) {
+            self.lookups_at = None;
+            for index in 0..self.lookups.capacity() {
+                if let Some(key) = self.lookups.key_at(index) {
+                    self.drive_lookup(now, key);
+                }
+            }
+        }
+    }
+
+    /// The time of one try is over.
+    fn try_over(&mut self, now: Instant, key: Key) {
+        let attempts = self.config.attempts;
+        let Some(request) = self.requests.get_mut(key) else { return };
+        match (&request.phase, &request.ask) {
+            (Phase::Done(_), _) => {}
+            // Part of an answer came: that is the answer.
+            (_, Ask::FindNode(nodes)) if nodes.packets > 0 => {
+                let count = nodes.count;
+                self.finish(now, key, Outcome::Nodes { count });
+            }
+            (Phase::InFlight, _) if request.tries < attempts => {
+                request.phase = Phase::Owed { free: false };
+                self.owed.add(owed::REQUEST, key.index());
+            }
+            _ => {
+                count(&mut self.counters.requests_timed_out);
+                self.finish(now, key, Outcome::Failed(RequestFailure::Timeout));
+            }
+        }
+    }
+
+    // --- Checks of the table's nodes ---
+
+    fn check_due(&mut self, now: Instant) {
+        while let Some(key) = self.table.due(now) {
+            let Some(contact) = self.table.get(key).and_then(|node| self.table.contact(node)) else {
+                // Nowhere to ask; a contact brings the check back.
+                continue;
+            };
+            if self.begin_request(contact, Ask::Ping, Origin::Check).is_some() {
+                self.table.checking(key);
+            } else {
+                count(&mut self.counters.requests_put_off);
+                self.table.check_later(key, now + PUT_OFF + jitter(PUT_OFF, &mut self.rng));
+            }
+        }
+    }
+
+    /// A check was not answered.
+    pub(super) fn check_failed(&mut self, now: Instant, peer: &Peer) {
+        let node = self.table.failed(&peer.id, peer.endpoint, now, &mut self.rng);
+        self.node_news(node);
+        if node.is_none() {
+            self.event(Event::Unreachable { id: peer.id, endpoint: peer.endpoint });
+        }
+        if self.table.is_alone() && self.own_lookup_at.is_none() {
+            let pause = self.config.bootstrap_retry;
+            self.own_lookup_at = Some(now + pause / 2 + jitter(pause, &mut self.rng));
+        }
+    }
+
+    // --- Lookups ---
+
+    /// A lookup of the table's own; they may not take the embedder's places.
+    fn begin_own_lookup(&mut self, now: Instant, target: NodeId, origin: LookupOrigin) {
+        let own = self.lookups.iter().filter(|(_, lookup)| lookup.origin != LookupOrigin::User).count();
+        if own >= OWN_LOOKUPS || self.begin_lookup(now, target, origin).is_none() {
+            count(&mut self.counters.requests_put_off);
+            if origin == LookupOrigin::Own {
+                self.own_lookup_at = Some(now + PUT_OFF);
+            }
+        }
+    }
+
+    /// Begins a lookup from the nodes of the table; `None` when there are too many.
+    pub(super) fn begin_lookup(&mut self, now: Instant, target: NodeId, origin: LookupOrigin) -> Option<Key> {
+        let mut lookup = Lookup::new(target, origin, now + self.config.lookup_timeout);
+        for (_, node) in self.table.iter().filter(|(_, node)| Table::worth_asking(node)) {
+            if let Some(contact) = self.table.contact(node) {
+                lookup.add(&contact);
+            }
+        }
+        let users = self.lookups.iter().filter(|(_, lookup)| lookup.origin == LookupOrigin::User).count();
+        if origin == LookupOrigin::User && users >= self.config.lookups {
+            return None;
+        }
+        let key = self.lookups.insert(lookup).ok()?;
+        self.drive_lookup(now, key);
+        Some(key)
+    }
+
+    /// Sends what a lookup asks for next, or ends it.
+    pub(super) fn drive_lookup(&mut self, now: Instant, key: Key) {
+        let patience = self.config.query_patience;
+        // Every turn asks another candidate, so there are no more turns than candidates.
+        while let Some(lookup) = self.lookups.get_mut(key).filter(|lookup| !lookup.done) {
+            match lookup.step(now, patience) {
+                Step::Ask(contact, distances) => {
+                    let Some(nodes) = Nodes::new(&distances) else { return };
+                    if self.begin_request(contact, Ask::FindNode(nodes), Origin::Query(key)).is_none() {
+                        count(&mut self.counters.requests_put_off);
+                        if let Some(lookup) = self.lookups.get_mut(key) {
+                            lookup.put_off(&contact.peer.id);
+                        }
+                        self.lookups_at = earlier(self.lookups_at, Some(now + PUT_OFF));
+                        return;
+                    }
+                }
+                Step::Wait(until) => {
+                    self.lookups_at = earlier(self.lookups_at, Some(until));
+                    return;
+                }
+                Step::Done => return self.lookup_done(now, key),
+            }
+        }
+    }
+
+    fn lookup_done(&mut self, now: Instant, key: Key) {
+        let Some(lookup) = self.lookups.get_mut(key) else { return };
+        lookup.done = true;
+        let (origin, answered) = (lookup.origin, lookup.answered);
+        if origin == LookupOrigin::User {
+            self.events.places.add(waiting::LOOKUP, key.index());
+            return;
+        }
+        self.lookups.remove(key);
+        if origin == LookupOrigin::Own && answered == 0 && self.table.len() > 0 {
+            let pause = self.config.bootstrap_retry;
+            self.own_lookup_at = Some(now + pause / 2 + jitter(pause, &mut self.rng));
+        }
+    }
+
+    /// A random id in the next bucket in turn, the farthest first; nearer than the table tells
+    /// apart, the own id.
+    fn refresh_target(&mut self) -> NodeId {
+        let class = self.refresh_turn;
+        self.refresh_turn = (class + 1) % BUCKETS as u16;
+        let local = self.local.node_id().0;
+        let mut target = self.rng.array::<32>();
+        let shared = usize::from(class);
+        for (i, byte) in target.iter_mut().enumerate() {
+            let bits = shared.saturating_sub(8 * i).min(8) as u32;
+            let keep = !(0xff_u8.checked_shr(bits).unwrap_or(0));
+            *byte = (local[i] & keep) | (*byte & !keep);
+        }
+        let (byte, bit) = (shared / 8, 0x80_u8 >> (shared % 8));
+        if let (Some(to), Some(own)) = (target.get_mut(byte), local.get(byte)) {
+            *to = (*to & !bit) | (!own & bit);
+        }
+        NodeId(target)
+    }
+}
