@@ -339,8 +339,7 @@ pub fn lock_record(position: u8) -> Record {
 pub fn record(secret: [u8; 32], address: IpAddr, seq: u64) -> Record {
     let IpAddr::V4(ip) = address else { panic!("IPv4 only") };
     let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&secret).expect("a valid key"));
-    let addresses =
-        Addresses { ip4: Some(ip), udp4: Some(PORT), tcp4: Some(PORT), ..Addresses::default() };
+    let addresses = Addresses { ip4: Some(ip), udp4: Some(PORT), tcp4: Some(PORT), ..Addresses::default() };
     let mut builder = Builder::new();
     let builder = builder.set_addresses(&addresses).expect("it fits");
     builder.sign(seq, &identity).expect("it fits")
