@@ -111,6 +111,8 @@ pub struct Cluster {
     /// The members as the lock has them.
     pub members: Vec<MemberConfig>,
     book: Rc<RefCell<Book>>,
+    /// Pings before this prove nothing.
+    since: Nanos,
 }
 
 impl Cluster {
@@ -144,7 +146,7 @@ impl Cluster {
         let book = Rc::default();
         watch(&mut sim, &book);
         let members = (0..members).map(|position| MemberConfig::from_lock(lock_record(position)));
-        Self { sim, nodes: Vec::new(), members: members.collect(), book }
+        Self { sim, nodes: Vec::new(), members: members.collect(), book, since: 0 }
     }
 
     /// Adds a node that is started from `setup`; a member, if its set-up has a record of the lock.
@@ -192,7 +194,8 @@ impl Cluster {
     }
 
     /// What keeps the mesh from being full, in words; `None` when it is: every node is up, and each pair uses
-    /// one channel, the same on both sides, confirmed, with a measured round trip.
+    /// one channel, the same on both sides, confirmed, with a round trip measured since the last
+    /// [`Cluster::heal`] or [`Cluster::doubt`].
     pub fn gap(&self) -> Option<String> {
         for position in 0..self.nodes.len() {
             if self.member(position).is_none() {
@@ -221,6 +224,10 @@ impl Cluster {
                 return Some(format!(
                     "{here} has {count} channels with {there} ({why:?}, rtt {rtt:?}, its record {record:?})"
                 ));
+            }
+            let ping = self.book().pings.get(&(self.nodes[here], self.peer(there))).copied();
+            if ping.is_none_or(|(at, conn)| at < self.since || Some(conn) != view.channel.map(|c| c.conn)) {
+                return Some(format!("{there} has not answered {here} lately: {ping:?}"));
             }
             streams.push(node.channel_stream(&self.peer(there))?);
         }
@@ -272,10 +279,16 @@ impl Cluster {
 
     /// Ends everything that goes wrong, and starts every member that is down.
     pub fn heal(&mut self) {
+        self.doubt();
         self.sim.heal();
         for node in self.nodes.clone() {
             self.sim.restart(node);
         }
+    }
+
+    /// From now on only pings answered from now on count: a channel may have died without a word.
+    pub const fn doubt(&mut self) {
+        self.since = self.sim.now();
     }
 
     /// Moves a member to this address.

@@ -15,6 +15,8 @@ use crate::sim_node::Seen;
 #[derive(Debug)]
 pub struct Intruder {
     identity: Identity<RustCrypto>,
+    /// Reads the other side's messages in its stead: an honest reader would notice that it meets itself.
+    reader: Identity<RustCrypto>,
     static_key: StaticKey,
     rng: Rng,
     /// Handshakes under way; `None` when one is through.
@@ -32,7 +34,9 @@ impl Intruder {
         let identity = Identity::new(RustCrypto, secret);
         let mut rng = Seed::new(boot.seed).stream("intruder");
         let static_key = StaticKey::new(&identity, &mut rng);
-        Self { identity, static_key, rng, attempts: BTreeMap::new() }
+        let reader = SecretKey::from_bytes(&[0xee; 32]).expect("a valid key");
+        let reader = Identity::new(RustCrypto, reader);
+        Self { identity, reader, static_key, rng, attempts: BTreeMap::new() }
     }
 
     /// Its identity.
@@ -56,7 +60,7 @@ impl Intruder {
             Some(Some(initiator)) => {
                 let mut taken = 0;
                 // A message may follow another in one segment.
-                while let Ok(n @ 1..) = initiator.handle_bytes(&self.identity, &mut bytes[taken..]) {
+                while let Ok(n @ 1..) = initiator.handle_bytes(&self.reader, &mut bytes[taken..]) {
                     taken += n;
                 }
                 self.write(cx, stream);

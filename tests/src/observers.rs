@@ -12,7 +12,7 @@ use std::rc::Rc;
 use coracle_core::cluster::Origin;
 use coracle_core::crypto::PublicKey;
 use coracle_core::id::PeerId;
-use coracle_core::node::{Failure, Notice};
+use coracle_core::node::{ConnId, Failure, Notice};
 use coracle_core::record::Record;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
@@ -67,6 +67,8 @@ pub struct Book {
     pub ups: Vec<Up>,
     /// Channels that ended.
     pub downs: Vec<Down>,
+    /// The last answered ping, by node and member: when, and on which connection.
+    pub pings: BTreeMap<(NodeId, PeerId), (Nanos, ConnId)>,
     /// All other notices.
     pub notices: Vec<(Nanos, NodeId, Notice)>,
     /// What intruders met, by node.
@@ -166,6 +168,9 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             if !book.members().contains(peer) {
                 return Err(format!("C1: a channel with {peer}, which is no member"));
             }
+            if book.entries[&node].lock_record.is_none() {
+                return Err(format!("C1: a stranger has a channel with {peer}"));
+            }
             let other_end = book.entries.keys().find(|other| {
                 let other = sim.machine(**other).and_then(Actor::as_node);
                 other.is_some_and(|other| other.has_stream(stream.peer()))
@@ -179,6 +184,9 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
         }
         Seen::ChannelDown { peer, reason } => {
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
+        }
+        Seen::Notice(Notice::Ping { peer, conn, .. }) => {
+            book.pings.insert((node, *peer), (at, *conn));
         }
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),
