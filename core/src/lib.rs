@@ -15,5 +15,7 @@ pub mod id;
 pub mod limits;
 pub mod record;
 pub mod rng;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod wire;
