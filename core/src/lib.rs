@@ -9,11 +9,15 @@ extern crate std;
 
 #[cfg(feature = "alloc")]
 pub mod channel;
+#[cfg(feature = "alloc")]
+pub mod cluster;
 pub mod crypto;
 pub mod handshake;
 pub mod id;
 pub mod limits;
 pub mod record;
+#[cfg(feature = "alloc")]
+pub mod refresh;
 pub mod rng;
 #[cfg(test)]
 mod testing;

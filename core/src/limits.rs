@@ -17,7 +17,7 @@ pub const MIN_PACKET_SIZE: usize = 63;
 const _: () = assert!(MAX_RECORD_TEXT == 404);
 const _: () = assert!(MIN_PACKET_SIZE < MAX_PACKET_SIZE);
 
-// Handshake and channel.
+// --- handshake and channel ---
 
 /// Longest protocol name in a multistream-select line, in bytes. A longer proposal ends the negotiation.
 pub const MAX_PROTOCOL_NAME: usize = 128;
@@ -76,3 +76,26 @@ const _: () = assert!(CHANNEL_WRITE_SIZE >= 2 + 16 + 12 + 32, "a ping fits");
 const _: () = assert!(YAMUX_WINDOW_UPDATE < YAMUX_WINDOW);
 const _: () = assert!(MAX_INBOUND_PINGS < DEFAULT_STREAMS);
 const _: () = assert!(MAX_CHANNEL_EVENTS >= 4);
+
+// --- refresh ---
+
+/// How long a vote for our address counts.
+pub const VOTE_LIFETIME: Duration = Duration::from_secs(300);
+/// After a failed write of the own record, the time until it is tried again.
+pub const STORE_RETRY: Duration = Duration::from_secs(2);
+
+// --- cluster ---
+
+/// Endpoints of one member that are dialled in one round.
+pub const MAX_ENDPOINTS: usize = 12;
+/// Endpoints of one member that the operator can name.
+pub const MAX_HINTS: usize = 4;
+/// Time between two attempts to one member, unless the one before has failed already.
+pub const DIAL_STAGGER: Duration = Duration::from_millis(200);
+/// First pause after a round in which every endpoint failed; it doubles each time.
+pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest pause between rounds.
+pub const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(8);
+
+// Hints, the last good endpoint, and both families of the newest and of the file's record fit.
+const _: () = assert!(MAX_ENDPOINTS >= MAX_HINTS + 1 + 2 + 2);

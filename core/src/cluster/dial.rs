@@ -1,0 +1,167 @@
+//! When to dial whom: every known endpoint in turn, a short while apart, then a pause that grows.
+
+use core::{net::SocketAddr, time::Duration};
+
+use super::book::Endpoint;
+use crate::{
+    limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_STAGGER, MAX_ENDPOINTS},
+    rng::Rng,
+    time::Instant,
+};
+
+/// What a member's dialler wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialOutcome {
+    /// Dial this endpoint now.
+    Dial(Endpoint),
+    /// All endpoints failed, or none is known: look the member up.
+    LookUp,
+    /// The first round of this outage failed.
+    Unreachable,
+}
+
+/// The dialling of one member that has no channel.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    /// Endpoints not yet tried in this round, the next one last.
+    untried: heapless::Vec<Endpoint, MAX_ENDPOINTS>,
+    /// Attempts whose end is not known.
+    in_flight: u8,
+    phase: Phase,
+    /// Rounds that failed since the last channel.
+    failures: u8,
+    told_unreachable: bool,
+    owes_lookup: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The member has a channel, or dialling has not begun.
+    Idle,
+    /// A round: the next attempt starts at this time.
+    Round(Instant),
+    /// Between rounds.
+    Pause(Instant),
+}
+
+impl Dialer {
+    pub(super) const fn new() -> Self {
+        Self {
+            untried: heapless::Vec::new(),
+            in_flight: 0,
+            phase: Phase::Idle,
+            failures: 0,
+            told_unreachable: false,
+            owes_lookup: false,
+        }
+    }
+
+    /// Starts a round at `at`. Attempts under way go on.
+    pub(super) fn round_at(&mut self, at: Instant) {
+        self.untried.clear();
+        self.phase = Phase::Pause(at);
+    }
+
+    /// The member has a channel: nothing more to do.
+    pub(super) fn stop(&mut self) {
+        *self = Self { in_flight: self.in_flight, ..Self::new() };
+    }
+
+    /// The channel is gone. A round begins soon: at once would meet the same fault on both sides.
+    pub(super) fn restart(&mut self, now: Instant, rng: &mut Rng) {
+        self.round_at(now + jitter(rng, DIAL_BACKOFF_MIN));
+    }
+
+    pub(super) fn attempt_ended(&mut self, now: Instant, rng: &mut Rng) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Phase::Round(at) = &mut self.phase {
+            // No waiting for the stagger when the attempt before has failed already.
+            *at = now;
+        }
+        self.end_round_if_over(now, rng);
+    }
+
+    /// Known endpoints changed for the better: these are tried at once.
+    pub(super) fn try_now(&mut self, now: Instant) {
+        if self.phase != Phase::Idle {
+            self.failures = 0;
+            self.round_at(now);
+        }
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        rng: &mut Rng,
+        known: impl FnOnce() -> heapless::Vec<Endpoint, MAX_ENDPOINTS>,
+    ) -> Option<DialOutcome> {
+        match self.phase {
+            Phase::Pause(at) if now >= at => {
+                self.untried = known();
+                // The strongest endpoint stands first in the list and is popped first.
+                self.untried.reverse();
+                self.phase = Phase::Round(now);
+                self.end_round_if_over(now, rng);
+            }
+            _ => {}
+        }
+        if let Phase::Round(at) = self.phase
+            && now >= at
+            && let Some(endpoint) = self.untried.pop()
+        {
+            self.in_flight = self.in_flight.saturating_add(1);
+            self.phase = Phase::Round(now + DIAL_STAGGER);
+            return Some(DialOutcome::Dial(endpoint));
+        }
+        if core::mem::take(&mut self.owes_lookup) {
+            return Some(DialOutcome::LookUp);
+        }
+        if self.failures > 0 && !self.told_unreachable {
+            self.told_unreachable = true;
+            return Some(DialOutcome::Unreachable);
+        }
+        None
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle => None,
+            // All attempts are out: their ends are what is waited for.
+            Phase::Round(_) if self.untried.is_empty() => None,
+            Phase::Round(at) | Phase::Pause(at) => Some(at),
+        }
+    }
+
+    /// Rounds that failed in the present outage.
+    pub(super) const fn failures(&self) -> u8 {
+        self.failures
+    }
+
+    fn end_round_if_over(&mut self, now: Instant, rng: &mut Rng) {
+        if !matches!(self.phase, Phase::Round(_)) || !self.untried.is_empty() || self.in_flight > 0 {
+            return;
+        }
+        let doubled = DIAL_BACKOFF_MIN.saturating_mul(1 << self.failures.min(10));
+        self.failures = self.failures.saturating_add(1);
+        self.owes_lookup = true;
+        self.phase = Phase::Pause(now + jitter(rng, doubled.min(DIAL_BACKOFF_MAX)));
+    }
+}
+
+/// Between half of `span` and the whole of it.
+fn jitter(rng: &mut Rng, span: Duration) -> Duration {
+    let half = (span.as_nanos() / 2) as u64;
+    Duration::from_nanos(half + rng.below(half))
+}
+
+/// Adds an endpoint unless its address stands in the list or the list is full.
+pub(super) fn push_unique(
+    list: &mut heapless::Vec<Endpoint, MAX_ENDPOINTS>,
+    address: SocketAddr,
+    origin: super::Origin,
+) {
+    if !list.iter().any(|endpoint| endpoint.address == address) {
+        // A full list keeps the stronger endpoints, which were pushed first.
+        let _ = list.push(Endpoint { address, origin });
+    }
+}

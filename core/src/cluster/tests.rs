@@ -1,0 +1,148 @@
+//! Admission, the book's one rule, and the order and pace of dialling.
+
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    crypto::{Identity, RustCrypto, SecretKey},
+    limits::{DIAL_BACKOFF_MAX, DIAL_STAGGER},
+    record::{Addresses, Builder},
+    rng::Seed,
+};
+
+fn identity(n: u8) -> Identity<RustCrypto> {
+    Identity::new(RustCrypto, SecretKey::from_bytes(&[n; 32]).unwrap())
+}
+
+fn record(n: u8, seq: u64, last: u8) -> Record {
+    let addresses = Addresses {
+        ip4: Some([127, 0, 0, last].into()),
+        udp4: Some(3610),
+        tcp4: Some(3610),
+        ..Addresses::default()
+    };
+    Builder::new().set_addresses(&addresses).unwrap().sign(seq, &identity(n)).unwrap()
+}
+
+fn cluster() -> Cluster {
+    let members: Vec<_> = (1..=4).map(|n| MemberConfig::from_lock(record(n, 1, n))).collect();
+    new(&members).unwrap()
+}
+
+fn new(members: &[MemberConfig]) -> Result<Cluster, ClusterError> {
+    Cluster::new(&RustCrypto, *identity(1).public_key(), members, Seed::new([5; 32]).stream("cluster"))
+}
+
+#[test]
+fn only_members_are_admitted_and_not_ourselves() {
+    let cluster = cluster();
+    assert!(cluster.admits(identity(2).public_key()));
+    assert!(!cluster.admits(identity(9).public_key()), "a stranger");
+    assert!(!cluster.admits(identity(1).public_key()), "our own key, from outside");
+}
+
+#[test]
+fn bad_clusters_are_refused() {
+    let member = |n| MemberConfig::new(*identity(n).public_key());
+    assert_eq!(new(&[member(1), member(2), member(2)]).unwrap_err(), ClusterError::Duplicate(1, 2));
+    assert_eq!(new(&[member(2), member(3)]).unwrap_err(), ClusterError::NotAMember);
+    assert!(matches!(new(&std::vec![member(1); 257]), Err(ClusterError::TooMany)));
+}
+
+/// All that is polled at one moment.
+fn poll_all(cluster: &mut Cluster, now: Instant) -> Vec<Output> {
+    core::iter::from_fn(|| cluster.poll(now)).collect()
+}
+
+#[test]
+fn attempts_race_and_rounds_back_off() {
+    let mut members = [MemberConfig::from_lock(record(1, 1, 1)), MemberConfig::from_lock(record(2, 1, 2))];
+    members[1].hints.push("127.0.0.9:1".parse().unwrap());
+    members[1].last_good = Some("127.0.0.8:1".parse().unwrap());
+    let mut cluster = new(&members).unwrap();
+    let mut now = Instant::ZERO;
+    assert_eq!(poll_all(&mut cluster, now), [], "not before the own record is settled");
+    cluster.start(now);
+    let mut origins = Vec::new();
+    for _ in 0..3 {
+        for output in poll_all(&mut cluster, now) {
+            let Output::Dial { endpoint, .. } = output else { panic!("{output:?}") };
+            origins.push(endpoint.origin);
+        }
+        // None of them has ended: the next starts a stagger later all the same.
+        now = now + DIAL_STAGGER;
+    }
+    assert_eq!(origins, [Origin::Hint, Origin::Database, Origin::Lock]);
+    let peer = MemberIndex(0);
+    for _ in 0..3 {
+        cluster.handle_dial_failed(now, peer);
+    }
+    assert_eq!(
+        poll_all(&mut cluster, now),
+        [Output::LookUp { member: peer }, Output::Unreachable { member: peer }]
+    );
+    // From now on rounds follow, never further apart than the longest pause.
+    for _ in 0..20 {
+        let next = cluster.next_timeout().unwrap();
+        assert!(next > now && next.since(now) <= DIAL_BACKOFF_MAX);
+        now = next;
+        while let Some(output) = cluster.poll(now) {
+            match output {
+                Output::Dial { .. } => cluster.handle_dial_failed(now, peer),
+                Output::LookUp { .. } => {}
+                Output::Unreachable { .. } => panic!("told twice"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_record_is_dialled_at_once() {
+    let mut cluster = cluster();
+    cluster.start(Instant::ZERO);
+    let now = Instant::from_millis(10);
+    for output in poll_all(&mut cluster, now) {
+        let Output::Dial { member, .. } = output else { panic!("{output:?}") };
+        cluster.handle_dial_failed(now, member);
+    }
+    poll_all(&mut cluster, now);
+    assert_eq!(cluster.handle_record(now, &record(2, 2, 77), Origin::Discovered), RecordOutcome::Updated);
+    let Some(Output::Dial { endpoint, .. }) = cluster.poll(now) else { panic!() };
+    assert_eq!(
+        endpoint,
+        Endpoint { address: "127.0.0.77:3610".parse().unwrap(), origin: Origin::Discovered }
+    );
+    assert_eq!(cluster.poll_dirty(), cluster.index_of(identity(2).public_key()));
+    assert_eq!(cluster.poll_dirty(), None);
+}
+
+proptest! {
+    /// Only a higher number replaces a record; equal numbers with other content are a conflict.
+    #[test]
+    fn the_book_goes_forward_only(offers in proptest::collection::vec((0..5u64, 0..3u8), 0..20)) {
+        let mut cluster = cluster();
+        let (mut seq, mut last) = (1, 2);
+        for (offered_seq, offered_last) in offers {
+            let outcome = cluster.handle_record(
+                Instant::ZERO, &record(2, offered_seq, offered_last), Origin::Discovered,
+            );
+            let expected = if offered_seq > seq {
+                (seq, last) = (offered_seq, offered_last);
+                RecordOutcome::Updated
+            } else if offered_seq == seq && offered_last != last {
+                RecordOutcome::Conflict
+            } else {
+                RecordOutcome::Known
+            };
+            prop_assert_eq!(outcome, expected);
+            let index = cluster.index_of(identity(2).public_key()).unwrap();
+            prop_assert_eq!(cluster.member(index).record().unwrap().seq(), seq);
+        }
+        prop_assert_eq!(
+            cluster.handle_record(Instant::ZERO, &record(9, 9, 9), Origin::Discovered),
+            RecordOutcome::NotAMember
+        );
+    }
+}

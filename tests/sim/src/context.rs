@@ -1,0 +1,283 @@
+//! What a machine can do while it is called.
+//!
+//! Invariants: everything here takes effect at the virtual moment of the call and in the order of the calls;
+//! a machine that has reached its crash point in the midst of a call goes on in a vacuum: nothing it does
+//! afterwards counts.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::machine::{NodeId, StreamId, WriteId};
+use crate::time::Nanos;
+use crate::world::World;
+
+/// The world as a machine sees it during one call: its clock, its host's sockets, its disk.
+pub struct Context<'a, O> {
+    world: &'a mut World,
+    node: NodeId,
+    outputs: &'a mut Vec<Output<O>>,
+}
+
+/// Something that a machine did, for observers; see [`Sim::observe`](crate::Sim::observe).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output<O> {
+    /// [`Context::send`].
+    Sent {
+        /// The socket, as the machine named it.
+        from: SocketAddr,
+        /// The receiver.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: Vec<u8>,
+    },
+    /// [`Context::dial`].
+    Dialled {
+        /// Our end.
+        stream: StreamId,
+        /// The address dialled.
+        to: SocketAddr,
+    },
+    /// [`Context::write`].
+    Wrote {
+        /// Our end.
+        stream: StreamId,
+        /// What was taken of it.
+        bytes: Vec<u8>,
+    },
+    /// [`Context::close`] or [`Context::reset`].
+    Closed(StreamId),
+    /// [`Context::put`] or [`Context::remove`].
+    Put {
+        /// The write.
+        id: WriteId,
+        /// Its key.
+        key: Vec<u8>,
+        /// Its value; `None` removes the key.
+        value: Option<Vec<u8>>,
+    },
+    /// [`Context::observe`].
+    Observed(O),
+}
+
+impl<'a, O: fmt::Debug> Context<'a, O> {
+    pub(crate) const fn new(
+        world: &'a mut World,
+        node: NodeId,
+        outputs: &'a mut Vec<Output<O>>,
+    ) -> Self {
+        Self {
+            world,
+            node,
+            outputs,
+        }
+    }
+
+    /// What the node's own clock shows.
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        self.world.local_time(self.node)
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The node's addresses.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        self.world
+            .host(self.node)
+            .map_or(&[], |host| &host.addresses)
+    }
+
+    /// Asks for [`Machine::handle_timeout`](crate::Machine::handle_timeout) when the node's clock shows `deadline`
+    /// or later (at once, if it does already); `None` for never. Replaces the deadline set before.
+    pub fn set_deadline(&mut self, deadline: Option<Nanos>) {
+        if self.lives() {
+            self.world.set_deadline(self.node, deadline);
+        }
+    }
+
+    /// Tells the outside something.
+    pub fn observe(&mut self, observation: O) {
+        if self.lives() {
+            let node = self.node;
+            self.world
+                .trace
+                .line(format_args!("{node} -> {observation:?}"), &[]);
+            self.outputs.push(Output::Observed(observation));
+        }
+    }
+
+    /// Receives datagrams on this port, on all addresses of the host, until the machine crashes. Port 0: on any
+    /// free one. Answers the port.
+    pub fn bind(&mut self, port: u16) -> u16 {
+        let port = self.world.choose_port(self.node, port);
+        if self.lives()
+            && let Some(host) = self.world.host_mut(self.node)
+        {
+            host.datagram_ports.insert(port);
+        }
+        port
+    }
+
+    /// Accepts streams on this port, on all addresses of the host, until the machine crashes. Port 0: on any
+    /// free one. Answers the port.
+    pub fn listen(&mut self, port: u16) -> u16 {
+        let port = self.world.choose_port(self.node, port);
+        if self.lives()
+            && let Some(host) = self.world.host_mut(self.node)
+        {
+            host.listening.insert(port);
+        }
+        port
+    }
+
+    /// Receives and accepts nothing on this port any more. Open streams stay.
+    pub fn unbind(&mut self, port: u16) {
+        if self.lives()
+            && let Some(host) = self.world.host_mut(self.node)
+        {
+            host.datagram_ports.remove(&port);
+            host.listening.remove(&port);
+        }
+    }
+
+    /// Sends a datagram from a bound port. Where `from` has the unspecified address (`0.0.0.0` or `::`), the
+    /// host puts its own. From a port that is not bound, or an address it does not have, nothing is sent.
+    pub fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        if !self.lives() {
+            return;
+        }
+        let (node, length) = (self.node, bytes.len());
+        self.world.trace.line(
+            format_args!("{node} -> {from} sends {to} {length} B"),
+            bytes,
+        );
+        self.world.send_datagram(node, from, to, bytes);
+        let bytes = bytes.to_vec();
+        self.outputs.push(Output::Sent { from, to, bytes });
+    }
+
+    /// Begins to open a stream. [`Event::Connected`](crate::Event) or [`Event::DialFailed`](crate::Event)
+    /// follows.
+    pub fn dial(&mut self, to: SocketAddr) -> StreamId {
+        if !self.lives() {
+            return StreamId(u64::MAX);
+        }
+        let stream = self.world.dial(self.node, to);
+        let node = self.node;
+        self.world
+            .trace
+            .line(format_args!("{node} -> {stream} dials {to}"), &[]);
+        self.outputs.push(Output::Dialled { stream, to });
+        stream
+    }
+
+    /// Writes to an open stream, and answers how many of the bytes the send buffer took. Where it is not all of
+    /// them, [`Event::Writable`](crate::Event) follows when there is room again. A stream that is not open
+    /// takes nothing.
+    pub fn write(&mut self, stream: StreamId, bytes: &[u8]) -> usize {
+        if !self.lives() {
+            return bytes.len();
+        }
+        let taken = self.world.write_stream(self.node, stream, bytes);
+        let (node, length, bytes) = (self.node, bytes.len(), &bytes[..taken]);
+        self.world.trace.line(
+            format_args!("{node} -> {stream} writes {taken} of {length} B"),
+            bytes,
+        );
+        let bytes = bytes.to_vec();
+        self.outputs.push(Output::Wrote { stream, bytes });
+        taken
+    }
+
+    /// How many bytes [`Context::write`] would take now.
+    #[must_use]
+    pub fn room(&self, stream: StreamId) -> usize {
+        self.world.stream_room(self.node, stream)
+    }
+
+    /// Asks for one [`Event::Writable`](crate::Event) as soon as there is this much room (cut to the size of the
+    /// buffer), even if there is already.
+    pub fn notify_writable(&mut self, stream: StreamId, room: usize) {
+        if self.lives() {
+            self.world.want_room(self.node, stream, room);
+        }
+    }
+
+    /// Asks to be offered again what [`Machine::handle_bytes`](crate::Machine::handle_bytes) did not take.
+    pub fn resume(&mut self, stream: StreamId) {
+        if self.lives() {
+            self.world.resume_stream(self.node, stream);
+        }
+    }
+
+    /// Closes a stream, both ways: what was written still arrives, what comes in is thrown away. The id is
+    /// dead, and no event follows.
+    pub fn close(&mut self, stream: StreamId) {
+        if self.lives() {
+            let node = self.node;
+            self.world
+                .trace
+                .line(format_args!("{node} -> {stream} closes"), &[]);
+            self.world.close_stream(node, stream);
+            self.outputs.push(Output::Closed(stream));
+        }
+    }
+
+    /// Breaks a stream off: what was written and has not arrived is lost. The id is dead, and no event follows.
+    pub fn reset(&mut self, stream: StreamId) {
+        if self.lives() {
+            let node = self.node;
+            self.world
+                .trace
+                .line(format_args!("{node} -> {stream} resets"), &[]);
+            self.world.reset_stream(node, stream);
+            self.outputs.push(Output::Closed(stream));
+        }
+    }
+
+    /// Writes a value to the disk. It is durable once [`Event::Stored`](crate::Event) says so; until then a crash
+    /// may lose it or keep it.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> WriteId {
+        self.store(key, Some(value))
+    }
+
+    /// Removes a key from the disk; otherwise like [`Context::put`].
+    pub fn remove(&mut self, key: &[u8]) -> WriteId {
+        self.store(key, None)
+    }
+
+    fn store(&mut self, key: &[u8], value: Option<&[u8]>) -> WriteId {
+        if !self.lives() {
+            return WriteId(u64::MAX);
+        }
+        let id = self.world.put(self.node, key, value);
+        let (node, length) = (self.node, value.map_or(0, <[u8]>::len));
+        self.world.trace.line(
+            format_args!("{node} -> {id} puts {length} B at {}", key.escape_ascii()),
+            value.unwrap_or(&[]),
+        );
+        self.outputs.push(Output::Put {
+            id,
+            key: key.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        });
+        id
+    }
+
+    fn lives(&self) -> bool {
+        self.world.host(self.node).is_some_and(|host| !host.doomed)
+    }
+}
+
+impl<O> fmt::Debug for Context<'_, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,413 @@
+//! Everything around the machines: hosts, agenda, links, streams, disks, trace.
+//!
+//! Purpose: [`World`] knows nothing of the type of machine. It takes what machines do (through
+//! [`Context`](crate::Context)), and turns what falls due into at most one [`Delivery`] at a time for
+//! [`Sim`](crate::Sim) to hand over.
+//!
+//! Invariants: an address has at most one owner; what belongs to a machine that crashed (deadline, ports,
+//! streams, unfinished writes) goes with it, so nothing of it reaches the machine that starts later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::choices::Choices;
+use crate::disk::{Disk, Write};
+use crate::faults::{Counters, Faults, Link};
+use crate::machine::{Event, NodeId, StreamId, WriteId};
+use crate::stream::{Connection, StreamLimits, StreamStep};
+use crate::time::{Agenda, Clock, Nanos, SECOND, Slot};
+use crate::trace::Trace;
+
+/// The first port given to those who ask for any.
+const FIRST_EPHEMERAL: u16 = 49_152;
+
+pub(crate) struct World {
+    pub(crate) now: Nanos,
+    pub(crate) agenda: Agenda<Happening>,
+    pub(crate) choices: Choices,
+    pub(crate) faults: Faults,
+    pub(crate) links: BTreeMap<(NodeId, NodeId), Link>,
+    /// Ordered pairs between which nothing passes, by the user's word.
+    pub(crate) blocked: BTreeSet<(NodeId, NodeId)>,
+    /// The same, by chaos.
+    pub(crate) chaos_blocked: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) owners: BTreeMap<IpAddr, NodeId>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) streams: BTreeMap<u64, Connection>,
+    pub(crate) next_stream: u64,
+    pub(crate) limits: StreamLimits,
+    next_write: u64,
+    pub(crate) chaos_runs: bool,
+    pub(crate) trace: Trace,
+    pub(crate) counters: Counters,
+}
+
+/// A node without its machine.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) clock: Clock,
+    pub(crate) up: bool,
+    /// The machine reached a crash point in the midst of a call: nothing it does counts any more.
+    pub(crate) doomed: bool,
+    pub(crate) starts: u32,
+    pub(crate) datagram_ports: BTreeSet<u16>,
+    pub(crate) listening: BTreeSet<u16>,
+    next_port: u16,
+    deadline: Option<(Slot, Nanos)>,
+    pub(crate) disk: Disk,
+}
+
+/// An entry of the agenda.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Datagram {
+        sender: NodeId,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Stream(StreamStep),
+    Timer(NodeId),
+    WriteDone {
+        node: NodeId,
+        id: WriteId,
+    },
+    /// An event for the machine that had been started this many times when it was put down.
+    Notify {
+        node: NodeId,
+        starts: u32,
+        event: Event,
+    },
+    ChaosTick,
+    Crash(NodeId),
+    Restart(NodeId),
+    Unblock(NodeId, NodeId),
+}
+
+/// What is to be handed to a machine now.
+pub(crate) enum Delivery {
+    Datagram {
+        node: NodeId,
+        local: SocketAddr,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Bytes {
+        node: NodeId,
+        stream: StreamId,
+    },
+    Event {
+        node: NodeId,
+        event: Event,
+    },
+    Timeout(NodeId),
+    Crash(NodeId),
+    Restart(NodeId),
+}
+
+impl Host {
+    pub(crate) fn new(addresses: Vec<IpAddr>, clock: Clock) -> Self {
+        Self {
+            addresses,
+            clock,
+            ..Self::default()
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn new(choices: Choices, faults: Faults) -> Self {
+        let mut world = Self {
+            now: 0,
+            agenda: Agenda::new(),
+            choices,
+            faults,
+            links: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            chaos_blocked: BTreeSet::new(),
+            owners: BTreeMap::new(),
+            hosts: Vec::new(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            limits: StreamLimits::default(),
+            next_write: 0,
+            chaos_runs: false,
+            trace: Trace::new(),
+            counters: Counters::default(),
+        };
+        world.start_chaos();
+        world
+    }
+
+    pub(crate) fn host(&self, node: NodeId) -> Option<&Host> {
+        self.hosts.get(node.index())
+    }
+
+    pub(crate) fn host_mut(&mut self, node: NodeId) -> Option<&mut Host> {
+        self.hosts.get_mut(node.index())
+    }
+
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.host(node).is_some_and(|host| host.up)
+    }
+
+    pub(crate) fn local_time(&self, node: NodeId) -> Nanos {
+        let clock = self
+            .host(node)
+            .map_or_else(Clock::default, |host| host.clock);
+        clock.shows(self.now)
+    }
+
+    /// Takes the next entry off the agenda, if it is due by `until`. The inner `None`: it reached no machine.
+    pub(crate) fn advance(&mut self, until: Nanos) -> Option<Option<Delivery>> {
+        if self.agenda.next_time()? > until {
+            return None;
+        }
+        let (at, happening) = self.agenda.pop()?;
+        self.set_now(at);
+        Some(self.happen(happening))
+    }
+
+    pub(crate) fn set_now(&mut self, at: Nanos) {
+        self.now = self.now.max(at);
+        self.trace.now = self.now;
+    }
+
+    fn happen(&mut self, happening: Happening) -> Option<Delivery> {
+        match happening {
+            Happening::Datagram {
+                sender,
+                from,
+                to,
+                bytes,
+            } => self.arrive_datagram(sender, from, to, bytes),
+            Happening::Stream(step) => self.step_stream(step),
+            Happening::Timer(node) => {
+                self.host_mut(node)?.deadline = None;
+                Some(Delivery::Timeout(node))
+            }
+            Happening::WriteDone { node, id } => self.finish_write(node, id),
+            Happening::Notify {
+                node,
+                starts,
+                event,
+            } => {
+                let host = self.host(node)?;
+                (host.up && host.starts == starts).then_some(Delivery::Event { node, event })
+            }
+            Happening::ChaosTick => {
+                self.chaos_tick();
+                None
+            }
+            Happening::Crash(node) => self.is_up(node).then_some(Delivery::Crash(node)),
+            Happening::Restart(node) => (!self.is_up(node)).then_some(Delivery::Restart(node)),
+            Happening::Unblock(a, b) => {
+                self.chaos_blocked.remove(&(a, b));
+                self.trace
+                    .line(format_args!("{a} -> {b} passes again"), &[]);
+                None
+            }
+        }
+    }
+
+    // Hosts.
+
+    /// Gives the node these addresses instead of the ones it has. Answers an address that is another node's.
+    pub(crate) fn assign(&mut self, node: NodeId, addresses: &[IpAddr]) -> Result<(), IpAddr> {
+        let taken = |ip: &&IpAddr| self.owners.get(ip).is_some_and(|owner| *owner != node);
+        if let Some(ip) = addresses.iter().find(taken) {
+            return Err(*ip);
+        }
+        self.owners.retain(|_, owner| *owner != node);
+        for ip in addresses {
+            self.owners.insert(*ip, node);
+        }
+        if let Some(host) = self.host_mut(node) {
+            host.addresses = addresses.to_vec();
+        }
+        Ok(())
+    }
+
+    /// Takes everything from a node that goes with its machine.
+    pub(crate) fn crash(&mut self, node: NodeId) {
+        self.counters.crashes += 1;
+        self.trace.line(format_args!("{node} crashes"), &[]);
+        self.set_deadline(node, None);
+        let lose = self.faults.disk.lose;
+        let Self {
+            hosts,
+            choices,
+            counters,
+            trace,
+            ..
+        } = self;
+        if let Some(host) = hosts.get_mut(node.index()) {
+            host.up = false;
+            host.doomed = false;
+            host.datagram_ports.clear();
+            host.listening.clear();
+            host.disk.crash(|id| {
+                let lost = choices.lane("disk.lose", u64::from(node.0)).chance(lose);
+                let fate = if lost { "lost" } else { "kept" };
+                trace.line(format_args!("{node} unfinished {id} is {fate}"), &[]);
+                counters.writes_lost += u64::from(lost);
+                counters.writes_kept += u64::from(!lost);
+                !lost
+            });
+        }
+        self.abandon_streams(node, None);
+    }
+
+    pub(crate) fn set_deadline(&mut self, node: NodeId, deadline: Option<Nanos>) {
+        let now = self.now;
+        let Some(host) = self.hosts.get_mut(node.index()) else {
+            return;
+        };
+        if let Some((slot, _)) = host.deadline.take() {
+            self.agenda.cancel(slot);
+        }
+        if let Some(local) = deadline {
+            let at = host.clock.reaches(local).max(now);
+            host.deadline = Some((self.agenda.push(at, Happening::Timer(node)), local));
+        }
+    }
+
+    pub(crate) fn set_clock(&mut self, node: NodeId, clock: Clock) {
+        let Some(host) = self.host_mut(node) else {
+            return;
+        };
+        host.clock = clock;
+        let deadline = host.deadline.map(|(_, local)| local);
+        self.set_deadline(node, deadline);
+    }
+
+    /// A port of this host that is not in use, or `port` itself if it is not 0.
+    pub(crate) fn choose_port(&mut self, node: NodeId, port: u16) -> u16 {
+        let Some(host) = self.host_mut(node) else {
+            return port;
+        };
+        if port != 0 {
+            return port;
+        }
+        loop {
+            let port = host.next_port.max(FIRST_EPHEMERAL);
+            host.next_port = port.checked_add(1).unwrap_or(FIRST_EPHEMERAL);
+            if !host.datagram_ports.contains(&port) && !host.listening.contains(&port) {
+                return port;
+            }
+        }
+    }
+
+    /// The node's own address to speak to `to` from.
+    pub(crate) fn source_for(&self, node: NodeId, to: SocketAddr) -> Option<IpAddr> {
+        let mut addresses = self.host(node)?.addresses.iter();
+        addresses.find(|ip| ip.is_ipv4() == to.is_ipv4()).copied()
+    }
+
+    pub(crate) fn notify(&mut self, node: NodeId, event: Event) {
+        let starts = self.host(node).map_or(0, |host| host.starts);
+        let happening = Happening::Notify {
+            node,
+            starts,
+            event,
+        };
+        self.agenda.push(self.now, happening);
+    }
+
+    // Disks.
+
+    pub(crate) fn put(&mut self, node: NodeId, key: &[u8], value: Option<&[u8]>) -> WriteId {
+        let id = WriteId(self.next_write);
+        self.next_write += 1;
+        self.counters.writes += 1;
+        let plan = self.faults.disk;
+        let lane = u64::from(node.0);
+        let delay = plan.latency
+            + self
+                .choices
+                .lane("disk.jitter", lane)
+                .between(0, plan.jitter);
+        let fails = self.choices.lane("disk.fail", lane).chance(plan.fail);
+        let now = self.now;
+        if let Some(host) = self.host_mut(node) {
+            host.doomed |= host.disk.begin(Write {
+                id,
+                key: key.to_vec(),
+                value: value.map(<[u8]>::to_vec),
+                fails,
+            });
+            let at = host.disk.last_done.max(now.saturating_add(delay));
+            host.disk.last_done = at;
+            self.agenda.push(at, Happening::WriteDone { node, id });
+        }
+        id
+    }
+
+    fn finish_write(&mut self, node: NodeId, id: WriteId) -> Option<Delivery> {
+        // A write from before a crash is no longer there, and its completion means nothing.
+        let stored = self.host_mut(node)?.disk.finish(id)?;
+        self.counters.writes_failed += u64::from(!stored);
+        let event = if stored {
+            Event::Stored(id)
+        } else {
+            Event::StoreFailed(id)
+        };
+        Some(Delivery::Event { node, event })
+    }
+
+    // Chaos.
+
+    /// Makes sure that the dice are thrown every second while there is chaos in the plan.
+    pub(crate) fn start_chaos(&mut self) {
+        let chaos = self.faults.chaos;
+        if !self.chaos_runs && (chaos.crash > 0 || chaos.partition > 0) {
+            self.chaos_runs = true;
+            self.agenda.push(self.now + SECOND, Happening::ChaosTick);
+        }
+    }
+
+    fn chaos_tick(&mut self) {
+        self.chaos_runs = false;
+        let nodes = || (0..u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)).map(NodeId);
+        let pairs: Vec<_> = nodes().flat_map(|a| nodes().map(move |b| (a, b))).collect();
+        for (a, b) in pairs {
+            if a == b {
+                self.maybe_crash(a);
+            } else if !self.chaos_blocked.contains(&(a, b)) {
+                self.maybe_cut(a, b);
+            }
+        }
+        self.start_chaos();
+    }
+
+    fn maybe_cut(&mut self, a: NodeId, b: NodeId) {
+        let chaos = self.faults.chaos;
+        let lane = pair(a, b);
+        let mut draw = self.choices.lane("chaos.partition", lane);
+        if draw.chance(chaos.partition) {
+            let mut time = self.choices.lane("chaos.partition_for", lane);
+            let time = time.between(1, chaos.partition_for.max(1));
+            self.counters.partitions += 1;
+            self.chaos_blocked.insert((a, b));
+            self.trace.line(format_args!("{a} -> {b} is cut"), &[]);
+            self.agenda.push(self.now + time, Happening::Unblock(a, b));
+        }
+    }
+
+    fn maybe_crash(&mut self, node: NodeId) {
+        let chaos = self.faults.chaos;
+        let lane = u64::from(node.0);
+        if self.is_up(node) && self.choices.lane("chaos.crash", lane).chance(chaos.crash) {
+            let mut time = self.choices.lane("chaos.down_for", lane);
+            let time = time.between(1, chaos.down_for.max(1));
+            self.agenda.push(self.now, Happening::Crash(node));
+            self.agenda.push(self.now + time, Happening::Restart(node));
+        }
+    }
+}
+
+/// The index of a lane for what happens from one node to another.
+pub(crate) fn pair(from: NodeId, to: NodeId) -> u64 {
+    (u64::from(from.0) << 32) | u64::from(to.0)
+}
