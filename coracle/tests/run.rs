@@ -83,11 +83,11 @@ impl Cluster {
     }
 
     /// Starts a node on loopback, with hints at where others are.
-    fn run(&self, index: usize, others: &[(usize, &str)]) -> Running {
+    fn run(&self, index: usize, peers: &[&str]) -> Running {
         let mut command = coracle(&self.path(index));
         command.args(["--json", "run", "--verbose", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
-        for (other, tcp) in others {
-            command.arg("--peer").arg(format!("{}@{tcp}", self.peer_id(*other)));
+        for peer in peers {
+            command.args(["--peer", peer]);
         }
         Running::start(command)
     }
@@ -140,8 +140,10 @@ impl Running {
         tcp.strip_suffix("/tcp").unwrap().to_owned()
     }
 
-    fn seq(&self) -> u64 {
-        self.wait_for("published")["seq"].as_u64().unwrap()
+    /// The number and text of the record it puts in force.
+    fn published(&self) -> (u64, String) {
+        let published = self.wait_for("published");
+        (published["seq"].as_u64().unwrap(), published["enr"].as_str().unwrap().to_owned())
     }
 
     /// kill -9.
@@ -164,22 +166,24 @@ fn operators_find_each_other_and_numbers_follow_each_other() {
     let first = cluster.run(0, &[]);
     let at_first = first.tcp();
     // Nothing was stored yet: the number is the wall clock's, far above the lock's 41.
-    let seq = first.seq();
+    let (seq, enr) = first.published();
     assert!(seq > 1_700_000_000_000, "{seq}");
 
-    let second = cluster.run(1, &[(0, &at_first)]);
-    let at_second = second.tcp();
+    // The lock knows nobody's address: the second is told where the first is, in two of the forms.
+    let hint = format!("{}@{at_first}", cluster.peer_id(0));
+    let second = cluster.run(1, &[&hint, &enr]);
     second.wait_for("channel_up");
     second.wait_for("ping");
     first.wait_for("channel_up");
+    // By discv5 the first learns the second's record, and keeps it through what follows.
+    first.wait_for("peer_record");
 
     first.kill();
-    // Another port: another address, and exactly the next number.
-    let first = cluster.run(0, &[(1, &at_second)]);
-    first.tcp();
-    assert_eq!(first.seq(), seq + 1);
+    // Another port: another address, and exactly the next number. No hint is needed any more.
+    let first = cluster.run(0, &[]);
+    assert_eq!(first.published().0, seq + 1);
     first.wait_for("channel_up");
-    second.wait_for("peer_record");
+    assert_eq!(second.wait_for("peer_record")["seq"], seq + 1);
     for index in 0..2 {
         let lock = fs::read_to_string(cluster.data_dir(index).cluster_lock()).unwrap();
         assert_eq!(lock, cluster.lock, "the lock file is never rewritten");
@@ -205,7 +209,7 @@ fn kill_at_any_time_never_takes_the_number_back() {
         }
     }
     let node = cluster.run(0, &[]);
-    let seq = node.seq();
+    let (seq, _) = node.published();
     assert!(seq > last, "{seq} after {last}");
 }
 
@@ -253,7 +257,7 @@ fn a_tampered_lock_is_refused_unless_told_otherwise() {
     command.args(arguments).arg("--no-verify");
     let node = Running::start(command);
     assert!(node.wait_for("note")["note"].as_str().unwrap().contains("--no-verify"));
-    node.seq();
+    node.published();
 }
 
 #[test]
@@ -281,7 +285,7 @@ fn bad_flags_are_explained() {
 fn a_signal_ends_it_in_good_order() {
     let cluster = Cluster::new(1);
     let mut node = cluster.run(0, &[]);
-    node.seq();
+    node.published();
     let pid = node.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     node.wait_for("stopped");

@@ -118,6 +118,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(1))]
+
         #[test]
         fn round_trip(value: u64) {
             let mut out = [0; 10];
