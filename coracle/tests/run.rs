@@ -26,7 +26,7 @@ use coracle_core::{
 use serde_json::Value;
 
 /// Far more than anything here takes; only a hang meets it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Operators with keys and one lock whose records name an address that is no longer theirs.
 struct Cluster {
@@ -123,14 +123,37 @@ impl Running {
 
     /// The next event of this kind.
     fn wait_for(&self, kind: &str) -> Value {
+        self.next_of(&[kind])
+    }
+
+    /// The next event of any of these kinds.
+    fn next_of(&self, kinds: &[&str]) -> Value {
         let deadline = Instant::now() + PATIENCE;
+        let mut passed = String::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).unwrap_or_else(|e| panic!("no {kind}: {e}"));
-            if event["event"] == kind {
+            let event = self
+                .events
+                .recv_timeout(left)
+                .unwrap_or_else(|error| panic!("no {kinds:?} ({error}) among\n{passed}"));
+            if kinds.iter().any(|kind| event["event"] == *kind) {
                 return event;
             }
+            passed += &format!("{event}\n");
         }
+    }
+
+    /// Waits for one of each kind, in any order.
+    fn wait_for_all(&self, kinds: &[&str]) -> Vec<Value> {
+        let mut missing: Vec<&str> = kinds.to_vec();
+        let mut found = Vec::new();
+        while !missing.is_empty() {
+            let event = self.next_of(&missing);
+            missing.retain(|kind| event["event"] != *kind);
+            found.push(event);
+        }
+        found.sort_by_key(|event| kinds.iter().position(|kind| event["event"] == *kind));
+        found
     }
 
     /// Where it listens for channels.
@@ -174,16 +197,16 @@ fn operators_find_each_other_and_numbers_follow_each_other() {
     let second = cluster.run(1, &[&hint, &enr]);
     second.wait_for("channel_up");
     second.wait_for("ping");
-    first.wait_for("channel_up");
     // By discv5 the first learns the second's record, and keeps it through what follows.
-    first.wait_for("peer_record");
+    first.wait_for_all(&["channel_up", "peer_record"]);
 
     first.kill();
     // Another port: another address, and exactly the next number. No hint is needed any more.
     let first = cluster.run(0, &[]);
     assert_eq!(first.published().0, seq + 1);
     first.wait_for("channel_up");
-    assert_eq!(second.wait_for("peer_record")["seq"], seq + 1);
+    let told = second.wait_for_all(&["peer_record", "channel_up"]);
+    assert_eq!(told[0]["seq"], seq + 1);
     for index in 0..2 {
         let lock = fs::read_to_string(cluster.data_dir(index).cluster_lock()).unwrap();
         assert_eq!(lock, cluster.lock, "the lock file is never rewritten");
