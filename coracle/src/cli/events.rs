@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use coracle_core::{cluster::Reachability, id::PeerId, node::Notice, record::Addresses, refresh::Source};
+use coracle_core::{
+    cluster::Reachability,
+    id::PeerId,
+    node::{Failure, Notice},
+    record::Addresses,
+    refresh::Source,
+};
 use serde_json::{Map, Value, json};
 
 /// What operators are called.
@@ -122,13 +128,13 @@ fn connection(notice: &Notice, names: &Names) -> Told {
                 json!({"endpoint": endpoint, "found": origin.name(), "reason": reason.to_string()}),
             ),
         ),
-        Notice::ChannelUp { peer, endpoint, origin, .. } => told(
-            Weight::Good,
+        Notice::ChannelUp { peer, endpoint, origin, first, .. } => told(
+            if first { Weight::Good } else { Weight::Detail },
             format!("channel with {} at {endpoint} ({origin})", names.of(&peer)),
             peer_object("channel_up", peer, json!({"endpoint": endpoint, "found": origin.name()})),
         ),
         Notice::ChannelDown { peer, reason, still_connected, .. } => told(
-            if still_connected { Weight::Detail } else { Weight::Trouble },
+            if still_connected || reason == Failure::Shutdown { Weight::Detail } else { Weight::Trouble },
             format!("channel with {} ended: {reason}", names.of(&peer)),
             peer_object(
                 "channel_down",
@@ -152,8 +158,9 @@ fn connection(notice: &Notice, names: &Names) -> Told {
             peer_object("unreachable", peer, json!({"because": because(why)})),
         ),
         Notice::Refused { from, reason, .. } => told(
-            Weight::Trouble,
-            format!("a connection from {from} was refused: {reason}"),
+            // A peer that thinks better of it is no trouble: of two dials at one moment one is given up.
+            if reason == Failure::ClosedByPeer { Weight::Detail } else { Weight::Trouble },
+            format!("a connection from {from} came to nothing: {reason}"),
             json!({"event": "refused", "from": from, "reason": reason.to_string()}),
         ),
         Notice::LookedUp { target, found, .. } => told(

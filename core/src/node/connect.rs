@@ -176,12 +176,13 @@ impl<C: Crypto> Node<C> {
     /// A channel counts from now on: of two, one is chosen, and attempts still under way end.
     fn confirm(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.find(id) else { return };
-        conn.confirmed = true;
         let (Some(member), endpoint, origin) = (conn.member, conn.remote, conn.origin) else { return };
+        conn.confirmed = true;
+        let first = !self.cluster.member(member).is_connected();
         let dialled = Self::dialled_origin(origin).then_some(endpoint);
         self.cluster.handle_connected(member, dialled);
         let peer = self.peer_id(member);
-        self.notify(Notice::ChannelUp { peer, conn: id, endpoint, origin });
+        self.notify(Notice::ChannelUp { peer, conn: id, endpoint, origin, first });
         self.deduplicate(now, member, id);
     }
 

@@ -117,6 +117,9 @@ pub enum Notice {
         endpoint: SocketAddr,
         /// How we knew where to dial, or [`Origin::Inbound`].
         origin: Origin,
+        /// Whether the member had none before. Both sides of a pair may dial at the same moment;
+        /// then there are two for a moment, and one is closed.
+        first: bool,
     },
     /// A channel ended.
     ChannelDown {

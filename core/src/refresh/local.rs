@@ -91,10 +91,10 @@ impl LocalRecord {
         let lock_seq = lock.as_ref().map(Record::seq);
         let highest = stored.as_ref().map(Record::seq);
         // A store that is behind the cluster file (an old backup) is no better than the file.
-        let current = match (stored, lock) {
-            (Some(stored), Some(lock)) if lock.seq() > stored.seq() => Some(lock),
-            (Some(stored), _) => Some(stored),
-            (None, lock) => lock,
+        let (current, is_stored) = match (stored, lock) {
+            (Some(stored), Some(lock)) if lock.seq() > stored.seq() => (Some(lock), false),
+            (Some(stored), _) => (Some(stored), true),
+            (None, lock) => (lock, false),
         };
         let highest = highest.map(|seq| seq.max(lock_seq.unwrap_or(0)));
         let mut local = Self {
@@ -110,6 +110,12 @@ impl LocalRecord {
             gave_up_on: None,
         };
         local.update(identity);
+        if matches!(local.phase, Phase::Settled) && !is_stored {
+            // The file's own record holds as it is. The store is to know it too, so that the next
+            // number follows from it.
+            local.next.clone_from(&local.current);
+            local.phase = Phase::Due;
+        }
         local
     }
 

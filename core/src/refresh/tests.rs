@@ -63,7 +63,15 @@ fn without_a_store_the_clock_and_the_lock_give_the_number() {
     let mut local = start(None, Some(at(1, 5_000)), configured(2));
     assert_eq!(local.poll(&identity()), Some(Output::Store(at(2, 5_001))));
     let mut local = start(None, Some(at(1, 5)), configured(1));
-    assert_eq!(local.poll(&identity()), Some(Output::Published(at(1, 5))), "nothing changed");
+    assert_eq!(
+        local.poll(&identity()),
+        Some(Output::Store(at(1, 5))),
+        "nothing changed: the store learns it"
+    );
+    local.handle_stored();
+    assert_eq!(local.poll(&identity()), Some(Output::Published(at(1, 5))));
+    local.handle_sources(&identity(), |s| *s = configured(2));
+    assert_eq!(local.poll(&identity()), Some(Output::Store(at(2, 6))), "the next number follows");
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl<'a> Demo<'a> {
     /// by the other at any address that is written down anywhere.
     async fn move_two(&mut self) -> Result<Option<Duration>, CliError> {
         tokio::time::sleep(LOOK).await;
-        self.drain().await?;
+        self.drain()?;
         for index in MOVERS {
             self.operators[index].stop().await;
             let name = self.operators[index].name.clone();
@@ -156,13 +156,16 @@ impl<'a> Demo<'a> {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
         loop {
             tokio::select! {
-                Some(told) = self.told.recv() => self.tell(&told)?,
+                Some(told) = self.told.recv() => {
+                    self.tell(&told)?;
+                    self.drain()?;
+                }
                 _ = tick.tick() => {}
             }
             let pairs = self.look().await;
             if pairs == OPERATORS * (OPERATORS - 1) {
                 let took = since.elapsed();
-                self.drain().await?;
+                self.drain()?;
                 let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 self.live.good(
                     format!("{done}: {pairs} directed pairs, each with a measured ping ({ms} ms)"),
@@ -196,7 +199,8 @@ impl<'a> Demo<'a> {
         pairs
     }
 
-    async fn drain(&mut self) -> Result<(), CliError> {
+    /// Tells all that the nodes have said so far.
+    fn drain(&mut self) -> Result<(), CliError> {
         while let Ok(told) = self.told.try_recv() {
             self.tell(&told)?;
         }

@@ -87,22 +87,25 @@ impl Report {
     }
 
     fn table(&self, to: &mut dyn io::Write, healed: Option<Duration>) -> io::Result<()> {
-        writeln!(to)?;
-        write!(to, "{HEAD}{:<11} {:<34} {:<30}", "who", "where", "seq")?;
+        writeln!(to, "\n{HEAD}{:<11} {:<37} seq{HEAD:#}", "who", "where")?;
         for row in &self.rows {
-            write!(to, " {:<18}", row.name)?;
+            writeln!(to, "{:<11} {:<37} {}", row.name, row.places(), row.numbers())?;
+        }
+        write!(to, "\n{HEAD}{:<11}", "found by")?;
+        for row in &self.rows {
+            write!(to, " {:<17}", row.name)?;
         }
         writeln!(to, "{HEAD:#}")?;
         for (from, row) in self.rows.iter().enumerate() {
-            write!(to, "{:<11} {:<34} {:<30}", row.name, row.places(), row.numbers())?;
+            write!(to, "{:<11}", row.name)?;
             for (index, channel) in row.channels.iter().enumerate() {
                 let cell = match channel {
                     _ if index == from => "—".to_owned(),
                     Some((found, Some(rtt))) => format!("{found} {}.{:02} ms", rtt / 1000, rtt % 1000 / 10),
-                    Some((found, None)) => format!("{found}, no ping yet"),
+                    Some((found, None)) => format!("{found}, no ping"),
                     None => "no channel".to_owned(),
                 };
-                write!(to, " {cell:<18}")?;
+                write!(to, " {cell:<17}")?;
             }
             writeln!(to)?;
         }
