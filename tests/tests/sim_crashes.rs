@@ -9,17 +9,20 @@ use coracle_tests::cluster::{Cluster, home};
 const VICTIM: usize = 2;
 
 /// A short life with many writes at the victim: everybody moves, and once it moves while it is down. Crashes
-/// it in the midst of its `write`-th write. Answers how many crashes that made, beside the planned one.
+/// it in the midst of its `write`-th write, its start's not counted. Answers how many crashes that made, beside the planned one.
 fn life(seed: u64, write: u64, lose: u32) -> u64 {
     let mut faults = Faults::none();
     faults.disk.latency = 20 * MILLISECOND;
     faults.disk.lose = lose;
-    let mut cluster = Cluster::new(Choices::from_seed(seed), faults, 4);
+    let mut cluster = Cluster::new(Choices::from_seed(seed), faults, 3);
     let victim = cluster.nodes[VICTIM];
-    cluster.sim.crash_at_write(victim, write);
-    for (mover, to) in [(VICTIM, 102), (0, 100), (VICTIM, 112), (3, 103), (1, 101)] {
-        cluster.sim.run_for(2 * SECOND).unwrap();
-        cluster.move_to(mover, home(to));
+    let written = cluster.sim.writes(victim);
+    cluster.sim.crash_at_write(victim, written + write);
+    for turn in 0..12 {
+        cluster.sim.run_for(1500 * MILLISECOND).unwrap();
+        // The victim every second time, and the others in turn.
+        let mover = if turn % 2 == 0 { VICTIM } else { usize::from(turn) / 2 % 2 };
+        cluster.move_to(mover, home(100 + turn));
         cluster.sim.run_for(500 * MILLISECOND).unwrap();
         cluster.sim.restart(victim);
     }
@@ -41,20 +44,32 @@ fn life(seed: u64, write: u64, lose: u32) -> u64 {
     cluster.sim.counters().crashes - 1
 }
 
-/// Every crash point of that life: with all unfinished writes lost, all kept, and by lot.
-#[test]
-fn a_crash_in_the_midst_of_every_write() {
-    for (seed, lose) in [(1, MILLION), (2, 0), (3, MILLION / 2)] {
-        let mut points = 0;
-        for write in 1.. {
-            if life(seed, write, lose) == 0 {
-                break;
-            }
-            points = write;
+/// Tries every crash point of that life.
+fn every_crash_point(seed: u64, lose: u32) {
+    let mut points = 0;
+    for write in 1.. {
+        if life(seed, write, lose) == 0 {
+            break;
         }
-        println!("seed {seed}: {points} writes, a crash in the midst of each");
-        assert!(points >= 8, "too few writes to prove anything: {points}");
+        points = write;
     }
+    println!("seed {seed}: {points} writes, a crash in the midst of each");
+    assert!(points >= 16, "too few writes to prove anything: {points}");
+}
+
+#[test]
+fn a_crash_in_the_midst_of_every_write_that_loses_it() {
+    every_crash_point(1, MILLION);
+}
+
+#[test]
+fn a_crash_in_the_midst_of_every_write_that_keeps_it() {
+    every_crash_point(2, 0);
+}
+
+#[test]
+fn a_crash_in_the_midst_of_every_write_by_lot() {
+    every_crash_point(3, MILLION / 2);
 }
 
 /// Crashes at any time, again and again, on a slow disk that also fails.
