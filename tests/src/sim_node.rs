@@ -380,7 +380,7 @@ impl SimNode {
             StoreItem::Own(record) => cx.put(OWN, record.as_bytes()),
             StoreItem::Peer(mut peer) => {
                 self.entries_written += 1;
-                if self.plant == Some(Plant::OldEntriesWritten) && self.entries_written % 2 == 0 {
+                if self.plant == Some(Plant::OldEntriesWritten) && self.entries_written.is_multiple_of(2) {
                     let old = self.old.iter().find(|member| member.public_key == peer.public_key);
                     peer.record = old.and_then(|member| member.lock_record.clone());
                 }

@@ -1,6 +1,7 @@
 //! Crashes in the midst of every write: nothing that was published is taken back, and the mesh heals.
 //!
 //! The observers of the harness check E1 to E3 and C3 after every event of these runs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is a test
 
 use coracle_sim::{Choices, Faults, MILLION, MILLISECOND, SECOND};
 use coracle_tests::cluster::{Cluster, home};
@@ -19,24 +20,24 @@ fn life(seed: u64, write: u64, lose: u32) -> u64 {
     let written = cluster.sim.writes(victim);
     cluster.sim.crash_at_write(victim, written + write);
     for turn in 0..12 {
-        cluster.sim.run_for(1500 * MILLISECOND).unwrap();
+        cluster.run(1500 * MILLISECOND);
         // The victim every second time, and the others in turn.
         let mover = if turn % 2 == 0 { VICTIM } else { usize::from(turn) / 2 % 2 };
         cluster.move_to(mover, home(100 + turn));
-        cluster.sim.run_for(500 * MILLISECOND).unwrap();
+        cluster.run(500 * MILLISECOND);
         cluster.sim.restart(victim);
     }
-    cluster.sim.run_for(SECOND).unwrap();
+    cluster.run(SECOND);
     cluster.sim.restart(victim);
-    cluster.sim.run_for(SECOND).unwrap();
+    cluster.run(SECOND);
     cluster.sim.crash(victim);
     cluster.move_to(VICTIM, home(122));
-    cluster.sim.run_for(100 * MILLISECOND).unwrap();
+    cluster.run(100 * MILLISECOND);
     cluster.sim.restart(victim);
-    cluster.sim.run_for(100 * MILLISECOND).unwrap();
+    cluster.run(100 * MILLISECOND);
     cluster.sim.restart(victim);
     // It may meet its crash point only now.
-    cluster.sim.run_for(2 * SECOND).unwrap();
+    cluster.run(2 * SECOND);
     cluster.heal();
     cluster.expect_mesh(120 * SECOND);
     let record = cluster.member(VICTIM).unwrap().node().record().unwrap().clone();
@@ -85,7 +86,7 @@ fn crashes_at_any_time() {
             let mut draw = cluster.sim.choices().lane("test.crash", turn);
             let (whom, when) = (draw.choose(4) as usize, draw.between(0, 2 * SECOND));
             let to = home(100 + turn as u8);
-            cluster.sim.run_for(when).unwrap();
+            cluster.run(when);
             cluster.sim.crash(cluster.nodes[whom]);
             if turn % 3 == 0 {
                 cluster.move_to(whom, to);

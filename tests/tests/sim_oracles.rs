@@ -1,4 +1,5 @@
 //! The observers notice what they are there for: a fault planted into a driver is found, by the right rule.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is a test
 
 use coracle_core::cluster::MemberConfig;
 use coracle_sim::{Choices, Faults, SECOND};
@@ -45,7 +46,7 @@ fn a_number_used_twice_or_lowered_is_noticed() {
         let mut cluster = Cluster::new(Choices::from_seed(1), Faults::none(), 2);
         for turn in 0..moves {
             cluster.move_to(1, home(100 + turn));
-            cluster.sim.run_for(SECOND).unwrap();
+            cluster.run(SECOND);
         }
         let lock_record = cluster.members[1].lock_record.clone();
         let mut twin = Setup::new(secret(1), cluster.members.clone(), lock_record);
