@@ -66,6 +66,9 @@ pub const RESOLVE_RETRY: Duration = Duration::from_secs(10);
 pub const MAX_HOSTNAME: usize = 253;
 /// Lookups asked for by the embedder that may be under way.
 pub const MAX_REQUESTED_LOOKUPS: usize = 8;
+/// Lookups of members that may be under way, beside the embedder's; in a larger cluster the others
+/// are looked up in their next round.
+pub const MAX_MEMBER_LOOKUPS: usize = 32;
 /// Notices waiting to be polled, beside four for each member; more are dropped and counted. The
 /// driver polls until [`Wait`](crate::node::Action::Wait) after each event, and no event makes so many.
 pub const NOTICES_BASE: usize = 32;

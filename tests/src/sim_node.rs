@@ -57,6 +57,8 @@ pub struct Setup {
     pub bootnodes: Vec<Record>,
     /// Time between two pings inside a channel.
     pub ping_interval: Duration,
+    /// Whether the host notices that its addresses changed. Behind a NAT it does not.
+    pub notices_moves: bool,
     /// Put around every call into the core.
     pub meter: Meter,
     /// What is wrong with its driver.
@@ -72,6 +74,7 @@ impl Setup {
             lock_record,
             bootnodes: Vec::new(),
             ping_interval: Duration::from_secs(5),
+            notices_moves: true,
             meter: |call| call(),
             plant: None,
         }
@@ -125,6 +128,7 @@ struct Link {
 #[derive(Debug)]
 pub struct SimNode {
     node: Node,
+    notices_moves: bool,
     meter: Meter,
     plant: Option<Plant>,
     /// The members as the lock file has them, and how many entries were written: for
@@ -166,6 +170,7 @@ impl SimNode {
         config.ping_interval = setup.ping_interval;
         Self {
             node: Node::new(Instant::from_nanos(boot.now), config).expect("a valid configuration"),
+            notices_moves: setup.notices_moves,
             meter: setup.meter,
             plant: setup.plant,
             old: setup.members.clone(),
@@ -264,7 +269,8 @@ impl SimNode {
                     self.event(cx, Event::StoreFailed(id));
                 }
             }
-            SimEvent::Moved => self.addresses(cx),
+            SimEvent::Moved if self.notices_moves => self.addresses(cx),
+            SimEvent::Moved => {}
         }
     }
 

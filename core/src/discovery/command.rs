@@ -85,6 +85,12 @@ impl Discovery {
         self.table.check_all(now, &mut self.rng);
     }
 
+    /// Pings a node of the table at once: there is reason to think that it, or we, are elsewhere now.
+    pub fn check(&mut self, now: Instant, id: &NodeId) {
+        let now = self.now.advance(now);
+        self.table.check_now(id, now);
+    }
+
     /// Makes a node known and keeps it for ever: a member, a bootnode, or any seed. Of two records
     /// of one node the one with the higher sequence number is kept. The node is pinged soon.
     pub fn add_record(&mut self, now: Instant, record: &Record, member: bool) -> Result<(), RequestError> {

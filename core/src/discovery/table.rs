@@ -256,7 +256,14 @@ impl Table {
             node.verified = false;
             node.failures = 0;
             node.contact = None;
-            self.check_soon(key, now, rng);
+            // A check under way is one of the old endpoint.
+            node.checking = false;
+            if node.member {
+                // The others ask for it already, and it is relayed only when it has answered.
+                self.checks.set(key.index(), now);
+            } else {
+                self.check_soon(key, now, rng);
+            }
         }
         Offered::Taken(key)
     }
@@ -313,15 +320,21 @@ impl Table {
     /// Where to reach a node: where it last answered, else by its record; after failures each
     /// endpoint in turn.
     pub(super) fn contact(&self, node: &Node) -> Option<Contact> {
-        let mut known = heapless::Vec::<SocketAddr, 3>::new();
+        let known = self.endpoints(node);
+        let turn = usize::from(node.failures).checked_rem(known.len())?;
+        Some(Contact::new(node.record.node_id(), known[turn], *node.record.public_key()))
+    }
+
+    /// Where a node may be: where it last answered, and what its record says.
+    fn endpoints(&self, node: &Node) -> heapless::Vec<SocketAddr, 3> {
+        let mut known = heapless::Vec::new();
         for endpoint in node.contact.into_iter().chain(self.usable(&node.record)) {
             if !known.contains(&endpoint) {
                 // One from the last contact and at most two in a record.
                 let _ = known.push(endpoint);
             }
         }
-        let turn = usize::from(node.failures).checked_rem(known.len())?;
-        Some(Contact::new(node.record.node_id(), known[turn], *node.record.public_key()))
+        known
     }
 
     /// Nodes at `distance` that may be told to somebody at `to`: alive, and within its scope.
@@ -370,6 +383,15 @@ impl Table {
     /// Tries again later, without a verdict.
     pub(super) fn check_later(&mut self, key: Key, when: Instant) {
         self.checks.set(key.index(), when);
+    }
+
+    /// Sets the check of a node to `now`, unless one is under way.
+    pub(super) fn check_now(&mut self, id: &NodeId, now: Instant) {
+        if let Some(key) = self.nodes.find(id)
+            && self.get(key).is_some_and(|node| !node.checking)
+        {
+            self.checks.set(key.index(), now);
+        }
     }
 
     /// Sets a check of everybody in the table: our record changed. Members come first.
@@ -425,8 +447,14 @@ impl Table {
     ) -> Option<Key> {
         let key = self.nodes.find(id)?;
         let bucket = self.bucket(id);
+        let is_elsewhere = self.get(key).is_some_and(|node| !self.endpoints(node).contains(&endpoint));
         let node = self.nodes.get_mut(key)?;
         node.checking = false;
+        if is_elsewhere {
+            // It moved while it was asked at its old place: that says nothing of the new one.
+            self.check_soon(key, now, rng);
+            return Some(key);
+        }
         node.failures = node.failures.saturating_add(1);
         node.news.unreachable = Some(endpoint);
         node.news.reachable = None;

@@ -307,6 +307,9 @@ impl<C: Crypto> Node<C> {
             let still_connected = self.has_channel(member);
             if !still_connected && !self.shutting_down {
                 self.cluster.handle_disconnected(now, member);
+                // Perhaps it is we who moved, unseen by our own host: its answer says where we are.
+                let id = self.cluster.member(member).node_id();
+                self.discovery.check(now, &id);
             }
             self.notify(Notice::ChannelDown { peer, conn: id, reason, still_connected });
         } else if Self::dialled_origin(origin) {

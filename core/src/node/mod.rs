@@ -44,8 +44,8 @@ use crate::{
     id::{NodeId, PeerId},
     limits::{
         CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS,
-        MAX_HOSTNAME, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE,
-        RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
+        MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS,
+        NOTICES_BASE, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -158,7 +158,10 @@ impl<C: Crypto> Node<C> {
             Some(record) => record.clone(),
             None => Builder::new().sign(0, &identity)?,
         };
+        let others = cluster.members().count();
         let discovery_config = discovery::Config {
+            // After an outage of our own every member is looked up at once.
+            lookups: others.min(MAX_MEMBER_LOOKUPS) + MAX_REQUESTED_LOOKUPS,
             ipv4: config.bound.udp4.is_some(),
             ipv6: config.bound.udp6.is_some(),
             ..discovery::Config::default()
@@ -172,7 +175,6 @@ impl<C: Crypto> Node<C> {
         for bootnode in &config.bootnodes {
             let _ = discovery.add_record(now, bootnode, false);
         }
-        let others = cluster.members().count();
         let mut handshake_rng = seed.stream("handshake");
         let notices_limit = NOTICES_BASE + 4 * others;
         // A member's channels, and as many attempts as it has endpoints, would be the most; a slot
