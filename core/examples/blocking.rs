@@ -5,6 +5,7 @@
 //!
 //! Run it: `cargo run -p coracle-core --example blocking`
 #![allow(clippy::expect_used, clippy::panic)] // an example: it ends where it cannot go on
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)] // a driver has a clock; the core has none
 
 use std::{
     collections::BTreeMap,

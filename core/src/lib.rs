@@ -111,5 +111,7 @@ pub mod record;
 #[cfg(feature = "alloc")]
 pub mod refresh;
 pub mod rng;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod wire;

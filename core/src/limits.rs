@@ -66,7 +66,8 @@ pub const MAX_REQUESTED_LOOKUPS: usize = 8;
 /// Notices waiting to be polled, beside four for each member; more are dropped and counted. The
 /// driver polls until [`Wait`](crate::node::Action::Wait) after each event, and no event makes so many.
 pub const NOTICES_BASE: usize = 32;
-// Handshake and channel.
+
+// --- handshake and channel ---
 
 /// Longest protocol name in a multistream-select line, in bytes. A longer proposal ends the negotiation.
 pub const MAX_PROTOCOL_NAME: usize = 128;
@@ -126,7 +127,9 @@ const _: () = assert!(YAMUX_WINDOW_UPDATE < YAMUX_WINDOW);
 const _: () = assert!(MAX_INBOUND_PINGS < DEFAULT_STREAMS);
 const _: () = assert!(MAX_CHANNEL_EVENTS >= 4);
 
-// Discovery (discv5). The pools whose size an embedder chooses stand in `discovery::Config`.
+// --- discovery (discv5) ---
+//
+// The pools whose size an embedder chooses stand in `discovery::Config`.
 
 /// Longest request id of a message (discv5 wire, "Protocol Messages").
 pub const MAX_REQUEST_ID: usize = 8;

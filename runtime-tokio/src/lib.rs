@@ -1,4 +1,4 @@
-//! Drives a Coracle [`Node`](coracle_core::node::Node) over tokio: sockets, timers, storage.
+//! Drives a Coracle [`Node`] over tokio: sockets, timers, storage.
 //!
 //! This crate holds no protocol decision. It binds, reads, hands over, polls, writes and sleeps;
 //! what it does with a packet or a connection is whatever the node's next action says.

@@ -26,6 +26,8 @@ enum Place {
     Addresses(Vec<SocketAddr>),
     /// A name to resolve when the node starts.
     Name(String, u16),
+    /// A signed record: it may be newer than any we have.
+    Record(Box<Record>),
 }
 
 const FORMS: &str =
@@ -48,11 +50,10 @@ impl FromStr for PeerHint {
 
 fn from_record(text: &str) -> Result<(PeerId, Place), String> {
     let record = Record::from_text(text, &RustCrypto).map_err(|error| error.to_string())?;
-    let addresses: Vec<_> = record.tcp_endpoints().collect();
-    if addresses.is_empty() {
+    if record.tcp_endpoints().next().is_none() {
         return Err("the ENR has no TCP address".to_owned());
     }
-    Ok((record.peer_id(), Place::Addresses(addresses)))
+    Ok((record.peer_id(), Place::Record(Box::new(record))))
 }
 
 fn from_multiaddr(text: &str) -> Result<(PeerId, Place), String> {
@@ -99,6 +100,13 @@ impl PeerHint {
             })?;
         match &self.place {
             Place::Addresses(addresses) => member.hints.extend(addresses),
+            Place::Record(record) => {
+                member.hints.extend(record.tcp_endpoints());
+                // As everywhere: only a higher number replaces what is known.
+                if member.stored_record.as_ref().is_none_or(|stored| stored.seq() < record.seq()) {
+                    member.stored_record = Some((**record).clone());
+                }
+            }
             Place::Name(name, port) => {
                 let found = tokio::net::lookup_host((name.as_str(), *port)).await.map_err(|error| {
                     CliError::failed(

@@ -18,7 +18,7 @@ use coracle::{
 };
 use coracle_core::{
     crypto::RustCrypto,
-    node::{Config, Snapshot},
+    node::{Config, Notice, Snapshot},
     record::Record,
     refresh::Configured,
 };
@@ -211,7 +211,7 @@ async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), 
     loop {
         tokio::select! {
             notice = notices.recv() => match notice {
-                Ok(notice) => live.tell(None, events::tell(&notice, names))?,
+                Ok(notice) => live.tell(None, with_enr(node, &notice, events::tell(&notice, names)).await)?,
                 Err(RecvError::Lagged(missed)) => live.say(
                     format!("{missed} events were missed: this output is too slow"),
                     json!({"event": "missed", "count": missed}),
@@ -225,6 +225,18 @@ async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), 
             () = &mut stop => return Ok(()),
         }
     }
+}
+
+/// A record that is in force is shown whole: other operators may need it as a hint.
+async fn with_enr(node: &Handle, notice: &Notice, mut told: Told) -> Told {
+    if let Notice::Published { seq, .. } = notice
+        && let Ok(Snapshot { record: Some(record), .. }) = node.snapshot().await
+        && record.seq() == *seq
+    {
+        told.object.insert("enr".into(), record.to_string().into());
+        told.line = format!("{}\n           {record}", told.line);
+    }
+    told
 }
 
 fn rows(snapshot: &Snapshot, names: &Names) -> Vec<String> {

@@ -40,7 +40,7 @@ use self::{
 };
 use crate::{
     crypto::{Crypto, PublicKey, TAG_LEN},
-    handshake::{Admitted, CipherError, CipherState, Role},
+    handshake::{Admitted, CipherError, CipherState, Role, wipes_by_its_fields},
     id::PeerId,
     limits::{
         CHANNEL_READ_SIZE, CHANNEL_WRITE_SIZE, CLOSE_GRACE, DEFAULT_STREAMS, NEGOTIATION_TIMEOUT,
@@ -93,7 +93,10 @@ pub struct Channel {
     closed_reported: bool,
 }
 
-impl zeroize::ZeroizeOnDrop for Channel {}
+wipes_by_its_fields!(Channel {
+    secret: send, receive;
+    public: peer, role, clock, phase, in_hand, mux, events, closed, closed_reported
+});
 
 /// A decrypted frame that the caller holds: length of its text, and how much of it was consumed.
 #[derive(Clone, Copy, Debug)]

@@ -172,6 +172,10 @@ impl Pinger {
 
     /// Takes an answer's bytes; the round-trip time once it is whole.
     pub(super) fn handle(&mut self, now: Instant, input: &[u8]) -> Result<Option<Duration>, WrongEcho> {
+        if !self.enabled {
+            // The answer to what was asked before one side went away.
+            return Ok(None);
+        }
         let Asking::Sending { bytes, sent, heard, at } = &mut self.asking else { return Err(WrongEcho) };
         let end = *heard + input.len();
         if end > *sent || bytes.get(*heard..end) != Some(input) {

@@ -124,3 +124,9 @@ fn data(flags: u16, stream: u32, bytes: &[u8]) -> Vec<u8> {
 }
 
 const HELLO_PING: &[u8] = b"\x13/multistream/1.0.0\n\x11/ipfs/ping/1.0.0\n";
+
+#[test]
+fn a_channel_holds_what_its_limits_say() {
+    assert!(size_of::<Channel>() <= 2048);
+    assert!(size_of::<Option<stream::Stream>>() <= 256);
+}

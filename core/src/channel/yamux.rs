@@ -115,6 +115,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(1))]
+
         #[test]
         fn any_header(bytes: [u8; HEADER_LEN]) {
             for bytes in [bytes, { let mut b = bytes; b[0] = 0; b[1] &= 3; b }] {

@@ -99,6 +99,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(1))]
+
         #[test]
         fn round_trip(a: [u8; 32], b: [u8; 32], zeros in 0usize..33) {
             let mut bytes = [0; 64];

@@ -1,8 +1,7 @@
 //! `CipherState` and `SymmetricState` of the Noise framework (revision 34, sections 5.1 and 5.2),
 //! for the one suite libp2p uses: ChaChaPoly and SHA-256.
 
-use zeroize::ZeroizeOnDrop;
-
+use super::wipe::wipes_by_its_fields;
 use crate::{
     crypto::{AeadError, Crypto, Secret, TAG_LEN},
     limits::MAX_NOISE_NONCE,
@@ -33,8 +32,7 @@ pub(crate) struct CipherState {
     nonce: u64,
 }
 
-/// The key wipes itself; the counter is no secret. (A derived `Drop` would forbid moving states.)
-impl ZeroizeOnDrop for CipherState {}
+wipes_by_its_fields!(CipherState { secret: key; public: nonce });
 
 impl CipherState {
     pub(crate) const fn new(key: Secret<32>) -> Self {
@@ -92,8 +90,7 @@ pub(super) struct SymmetricState {
     cipher: Option<CipherState>,
 }
 
-/// Its secrets wipe themselves; the hash is no secret.
-impl ZeroizeOnDrop for SymmetricState {}
+wipes_by_its_fields!(SymmetricState { secret: chaining_key, cipher; public: hash });
 
 impl SymmetricState {
     pub(super) fn new(crypto: &impl Crypto, prologue: &[u8]) -> Self {

@@ -1,8 +1,8 @@
 //! After the last message: who the peer is, and the one door through which it becomes a channel.
 
-use zeroize::ZeroizeOnDrop;
-
-use super::{cipher::CipherState, error::HandshakeError, payload::Muxers, xx::Transport};
+use super::{
+    cipher::CipherState, error::HandshakeError, payload::Muxers, wipe::wipes_by_its_fields, xx::Transport,
+};
 use crate::{crypto::PublicKey, id::PeerId};
 
 /// Which side of the connection we are.
@@ -45,7 +45,7 @@ pub struct Finished {
     transport: Transport,
 }
 
-impl ZeroizeOnDrop for Finished {}
+wipes_by_its_fields!(Finished { secret: transport; public: role, peer });
 
 impl Finished {
     pub(super) const fn new(role: Role, peer: Peer, transport: Transport) -> Self {
@@ -80,27 +80,33 @@ impl Finished {
     /// Asks `allow` about the peer's key; with its yes the connection may become a channel. With a
     /// no every key of the connection is gone.
     pub fn admit(self, allow: impl FnOnce(&PublicKey) -> bool) -> Result<Admitted, Refused> {
-        if allow(&self.peer.key) { Ok(Admitted(self)) } else { Err(Refused { peer: self.peer_id() }) }
+        if allow(&self.peer.key) {
+            Ok(Admitted { finished: self })
+        } else {
+            Err(Refused { peer: self.peer_id() })
+        }
     }
 }
 
 /// An admitted peer: what a channel is made from, and nothing else makes one (rule N3).
 #[derive(Debug)]
 #[must_use = "an admitted peer becomes a channel with `Channel::new`"]
-pub struct Admitted(Finished);
+pub struct Admitted {
+    finished: Finished,
+}
 
-impl ZeroizeOnDrop for Admitted {}
+wipes_by_its_fields!(Admitted { secret: finished; public: });
 
 impl Admitted {
     /// The handshake that was admitted.
     pub const fn finished(&self) -> &Finished {
-        &self.0
+        &self.finished
     }
 
     /// Sending and receiving cipher.
     #[cfg_attr(not(feature = "alloc"), allow(dead_code))] // the channel is its only user
     pub(crate) fn into_ciphers(self) -> (CipherState, CipherState) {
-        (self.0.transport.send, self.0.transport.receive)
+        (self.finished.transport.send, self.finished.transport.receive)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     finished::{Finished, Peer, Role},
     messages,
     payload::{self, StaticKey},
+    wipe::{wipes, wipes_by_its_fields},
     xx::{self, KeyPair},
 };
 use crate::{
@@ -207,4 +208,16 @@ impl Initiator {
     }
 }
 
-impl zeroize::ZeroizeOnDrop for Initiator {}
+wipes_by_its_fields!(Initiator { secret: state, static_key; public: expected, early_muxer });
+
+impl zeroize::ZeroizeOnDrop for State {}
+const _: fn(&State) = |state| match state {
+    State::Propose { ephemeral }
+    | State::AwaitHeader { ephemeral }
+    | State::AwaitNoise { ephemeral }
+    | State::SendMessage1 { ephemeral } => wipes(ephemeral),
+    State::AwaitMessage2(noise) => wipes(noise),
+    State::SendMessage3(noise, _) => wipes(noise),
+    State::Done(finished) => wipes(finished),
+    State::Failed => {}
+};

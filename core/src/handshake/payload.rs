@@ -1,9 +1,7 @@
 //! The identity payload of messages 2 and 3 (noise-libp2p, "The libp2p Handshake Payload") and the
 //! static key it vouches for.
 
-use zeroize::ZeroizeOnDrop;
-
-use super::{error::HandshakeError, xx::KeyPair};
+use super::{error::HandshakeError, wipe::wipes_by_its_fields, xx::KeyPair};
 use crate::{
     crypto::{Crypto, Identity, PublicKey, Secret, der},
     id::PeerId,
@@ -37,7 +35,7 @@ pub struct StaticKey {
     peer_id: PeerId,
 }
 
-impl ZeroizeOnDrop for StaticKey {}
+wipes_by_its_fields!(StaticKey { secret: pair; public: signed, peer_id });
 
 impl StaticKey {
     /// Draws a key and signs it.

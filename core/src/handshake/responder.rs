@@ -6,10 +6,12 @@ use super::{
     finished::{Finished, Peer, Role},
     messages,
     payload::{self, StaticKey},
+    wipe::{wipes, wipes_by_its_fields},
     xx::{self, KeyPair},
 };
 use crate::{
     crypto::{Crypto, Identity, Secret},
+    id::PeerId,
     limits::{HANDSHAKE_WRITE_SIZE, MAX_PROPOSALS},
     rng::Rng,
     wire::multistream,
@@ -27,7 +29,7 @@ pub struct Responder {
     owed: OwedLines,
     proposals: u8,
     static_key: StaticKey,
-    expected: Option<crate::id::PeerId>,
+    expected: Option<PeerId>,
     early_muxer: bool,
 }
 
@@ -178,7 +180,7 @@ impl Responder {
             noise.read(identity.crypto(), message).map_err(|e| messages::noise_error(e, 3, len))?;
         let payload = message.get(at).unwrap_or_default();
         let (key, muxers) = payload::verify(identity, &remote_static, payload)?;
-        let found = crate::id::PeerId::from_public_key(&key);
+        let found = PeerId::from_public_key(&key);
         match self.expected {
             Some(expected) if expected != found => Err(HandshakeError::WrongPeer { expected, found }),
             _ => Ok(Finished::new(Role::Responder, Peer::new(key, self.early_muxer, muxers)?, transport)),
@@ -251,4 +253,18 @@ impl Responder {
     }
 }
 
-impl zeroize::ZeroizeOnDrop for Responder {}
+wipes_by_its_fields!(Responder {
+    secret: state, static_key;
+    public: owed, proposals, expected, early_muxer
+});
+
+impl zeroize::ZeroizeOnDrop for State {}
+const _: fn(&State) = |state| match state {
+    State::AwaitHeader { ephemeral }
+    | State::AwaitProposal { ephemeral }
+    | State::AwaitMessage1 { ephemeral } => wipes(ephemeral),
+    State::SendMessage2(noise) => wipes(noise),
+    State::AwaitMessage3(noise) => wipes(noise),
+    State::Done(finished) => wipes(finished),
+    State::Failed => {}
+};

@@ -274,3 +274,10 @@ fn nonces_end_before_they_repeat() {
     assert_eq!(cipher.seal(&RustCrypto, &[], &mut text), Err(cipher::CipherError::Exhausted));
     assert_eq!(cipher.open(&RustCrypto, &[], &mut [0; 32]), Err(cipher::CipherError::Exhausted));
 }
+
+/// Rule N6: what a peer that has proven nothing makes us hold.
+#[test]
+fn a_pending_handshake_is_small() {
+    assert!(size_of::<Initiator>() <= 768, "{}", size_of::<Initiator>());
+    assert!(size_of::<Responder>() <= 768, "{}", size_of::<Responder>());
+}

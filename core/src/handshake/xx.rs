@@ -11,9 +11,10 @@
 
 use core::ops::Range;
 
-use zeroize::ZeroizeOnDrop;
-
-use super::cipher::{CipherError, CipherState, SymmetricState};
+use super::{
+    cipher::{CipherError, CipherState, SymmetricState},
+    wipe::wipes_by_its_fields,
+};
 use crate::crypto::{Crypto, Secret, TAG_LEN};
 
 /// Length of an X25519 key in bytes.
@@ -41,7 +42,7 @@ impl KeyPair {
     }
 }
 
-impl ZeroizeOnDrop for KeyPair {}
+wipes_by_its_fields!(KeyPair { secret: secret; public: public });
 
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub(super) struct Transport {
     pub(super) hash: [u8; 32],
 }
 
-impl ZeroizeOnDrop for Transport {}
+wipes_by_its_fields!(Transport { secret: send, receive; public: hash });
 
 /// Initiator: message 1 was sent.
 pub(super) struct AwaitMessage2 {
@@ -97,10 +98,10 @@ pub(super) struct AwaitMessage3 {
     ephemeral: KeyPair,
 }
 
-impl ZeroizeOnDrop for AwaitMessage2 {}
-impl ZeroizeOnDrop for SendMessage3 {}
-impl ZeroizeOnDrop for SendMessage2 {}
-impl ZeroizeOnDrop for AwaitMessage3 {}
+wipes_by_its_fields!(AwaitMessage2 { secret: symmetric, ephemeral; public: });
+wipes_by_its_fields!(SendMessage3 { secret: symmetric; public: remote_ephemeral });
+wipes_by_its_fields!(SendMessage2 { secret: symmetric, ephemeral, shared; public: remote_ephemeral });
+wipes_by_its_fields!(AwaitMessage3 { secret: symmetric, ephemeral; public: });
 
 /// Writes message 1 around the payload that lies at `buf[PAYLOAD_1..][..payload]`; returns its length.
 pub(super) fn write_message_1(

@@ -5,7 +5,7 @@
 //!
 //! - [`refresh`](crate::refresh) settles the own record; until that is published nothing is dialled
 //!   and no datagram is answered;
-//! - [`discovery`](crate::discovery) tells of members' newer records and of our address as seen by
+//! - [`discovery`] tells of members' newer records and of our address as seen by
 //!   members;
 //! - [`cluster`](crate::cluster) says whom to dial and whom to look up, and who is admitted;
 //! - [`handshake`](crate::handshake) and [`channel`](crate::channel) run on each connection.

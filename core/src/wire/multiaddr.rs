@@ -380,6 +380,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(1))]
+
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..80), head in 0usize..6) {
             let mut all = [&[4u8][..], &[41], &[53, 3], &[54], &[55, 1], &[]][head].to_vec();

@@ -36,7 +36,7 @@ pub const fn read_protobuf(bytes: &[u8]) -> Result<(u64, usize), VarintError> {
     read_up_to(bytes, MAX_PROTOBUF_LEN)
 }
 
-/// Bytes that [`write`] needs for `value`.
+/// Bytes that [`write()`] needs for `value`.
 pub const fn len(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros();
     bits.div_ceil(7) as usize
@@ -118,6 +118,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::testing::cases(1))]
+
         #[test]
         fn round_trip(value: u64) {
             let mut out = [0; 10];

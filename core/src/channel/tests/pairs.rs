@@ -98,7 +98,7 @@ fn two_channels_become_ready_and_ping_each_other() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(10))]
 
     /// Rule N8: chunks and buffer sizes change nothing in what happens.
     #[test]

@@ -302,6 +302,18 @@ fn go_away_is_honoured() {
     let closed = ChannelEvent::Closed { by: Side::Peer, reason: CloseReason::WentAway(0) };
     assert_eq!(events(&mut raw.channel), [closed]);
 
+    // An answer that comes after it is no violation.
+    let mut raw = Raw::dialled(silent());
+    assert!(raw.channel.ping(raw.now));
+    raw.hear();
+    raw.say(&data(ACK, 1, HELLO_PING)).unwrap();
+    let ping = raw.hear_frames().remove(0).1;
+    raw.say(&frame(Kind::GoAway, 0, 0, 0)).unwrap();
+    assert_eq!(raw.hear_frames(), [(Header::new(Kind::Data, FIN, 1, 0), vec![])]);
+    raw.say(&data(FIN, 1, &ping)).unwrap();
+    let closed = ChannelEvent::Closed { by: Side::Peer, reason: CloseReason::WentAway(0) };
+    assert_eq!(events(&mut raw.channel), [closed]);
+
     let mut raw = Raw::dialled(silent());
     raw.say(&frame(Kind::GoAway, 0, 0, 2)).unwrap();
     let closed = ChannelEvent::Closed { by: Side::Peer, reason: CloseReason::WentAway(2) };

@@ -171,7 +171,7 @@ fn some_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(4))]
 
     /// Whatever an admitted peer says, in whatever frames: an answer or a named error, no panic,
     /// bounded streams, and once everything owed is written no frame stays in hand.

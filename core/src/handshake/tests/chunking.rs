@@ -32,7 +32,7 @@ fn run(chunks: &[usize]) -> (Finished, Finished) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(10))]
 
     #[test]
     fn any_chunking_gives_the_same(chunks in proptest::collection::vec(1usize..300, 1..20)) {

@@ -1,0 +1,316 @@
+//! `coracle run` as an operator meets it: processes, real sockets, kill -9, and what goes wrong.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use coracle::{
+    cluster_file::{
+        Content,
+        write::{self, NewCluster},
+    },
+    data_dir::DataDir,
+    database, key_file,
+};
+use coracle_core::{
+    crypto::{Crypto as _, Identity, RustCrypto, SecretKey},
+    id::PeerId,
+    record::{Addresses, Builder},
+};
+use serde_json::Value;
+
+/// Far more than anything here takes; only a hang meets it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Operators with keys and one lock whose records name an address that is no longer theirs.
+struct Cluster {
+    directory: tempfile::TempDir,
+    keys: Vec<SecretKey>,
+    lock: String,
+}
+
+impl Cluster {
+    fn new(operators: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut keys = Vec::new();
+        let mut enrs = Vec::new();
+        for index in 0..operators {
+            let key =
+                key_file::create(&DataDir::new(directory.path().join(index.to_string())).key_file()).unwrap();
+            let stale = Addresses {
+                ip4: Some([127, 0, 0, 1].into()),
+                // Discard: nobody answers there.
+                udp4: Some(9),
+                tcp4: Some(9),
+                ..Addresses::default()
+            };
+            let identity = Identity::new(RustCrypto, key.clone());
+            enrs.push(Builder::new().set_addresses(&stale).unwrap().sign(41, &identity).unwrap().to_string());
+            keys.push(key);
+        }
+        let definition = write::definition(&NewCluster {
+            name: "test".into(),
+            uuid: "1".into(),
+            timestamp: "2026-01-01T00:00:00Z".into(),
+            fork_version: [0x10, 0x00, 0x09, 0x10],
+            enrs,
+        })
+        .unwrap();
+        let lock = write::to_json(&Content::Lock(write::lock_without_validators(definition, &keys).unwrap()));
+        let cluster = Self { directory, keys, lock };
+        for index in 0..operators {
+            fs::write(cluster.data_dir(index).cluster_lock(), &cluster.lock).unwrap();
+        }
+        cluster
+    }
+
+    fn data_dir(&self, index: usize) -> DataDir {
+        DataDir::new(self.path(index))
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.directory.path().join(index.to_string())
+    }
+
+    fn peer_id(&self, index: usize) -> PeerId {
+        PeerId::from_public_key(&RustCrypto.public_key(&self.keys[index]))
+    }
+
+    /// Starts a node on loopback, with hints at where others are.
+    fn run(&self, index: usize, peers: &[&str]) -> Running {
+        let mut command = coracle(&self.path(index));
+        command.args(["--json", "run", "--verbose", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        for peer in peers {
+            command.args(["--peer", peer]);
+        }
+        Running::start(command)
+    }
+}
+
+fn coracle(data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
+    command.arg("--data-dir").arg(data_dir);
+    command
+}
+
+/// A node in a process of its own; killed when dropped.
+struct Running {
+    child: Child,
+    events: mpsc::Receiver<Value>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let (to, events) = mpsc::channel();
+        let lines: BufReader<ChildStdout> = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
+                if to.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, events }
+    }
+
+    /// The next event of this kind.
+    fn wait_for(&self, kind: &str) -> Value {
+        self.next_of(&[kind])
+    }
+
+    /// The next event of any of these kinds.
+    fn next_of(&self, kinds: &[&str]) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let mut passed = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let event = self
+                .events
+                .recv_timeout(left)
+                .unwrap_or_else(|error| panic!("no {kinds:?} ({error}) among\n{passed}"));
+            if kinds.iter().any(|kind| event["event"] == *kind) {
+                return event;
+            }
+            passed += &format!("{event}\n");
+        }
+    }
+
+    /// Waits for one of each kind, in any order.
+    fn wait_for_all(&self, kinds: &[&str]) -> Vec<Value> {
+        let mut missing: Vec<&str> = kinds.to_vec();
+        let mut found = Vec::new();
+        while !missing.is_empty() {
+            let event = self.next_of(&missing);
+            missing.retain(|kind| event["event"] != *kind);
+            found.push(event);
+        }
+        found.sort_by_key(|event| kinds.iter().position(|kind| event["event"] == *kind));
+        found
+    }
+
+    /// Where it listens for channels.
+    fn tcp(&self) -> String {
+        let listening = self.wait_for("listening");
+        let tcp = listening["addresses"][0].as_str().unwrap();
+        tcp.strip_suffix("/tcp").unwrap().to_owned()
+    }
+
+    /// The number and text of the record it puts in force.
+    fn published(&self) -> (u64, String) {
+        let published = self.wait_for("published");
+        (published["seq"].as_u64().unwrap(), published["enr"].as_str().unwrap().to_owned())
+    }
+
+    /// kill -9.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn operators_find_each_other_and_numbers_follow_each_other() {
+    let cluster = Cluster::new(2);
+    let first = cluster.run(0, &[]);
+    let at_first = first.tcp();
+    // Nothing was stored yet: the number is the wall clock's, far above the lock's 41.
+    let (seq, enr) = first.published();
+    assert!(seq > 1_700_000_000_000, "{seq}");
+
+    // The lock knows nobody's address: the second is told where the first is, in two of the forms.
+    let hint = format!("{}@{at_first}", cluster.peer_id(0));
+    let second = cluster.run(1, &[&hint, &enr]);
+    second.wait_for("channel_up");
+    second.wait_for("ping");
+    // By discv5 the first learns the second's record, and keeps it through what follows.
+    first.wait_for_all(&["channel_up", "peer_record"]);
+
+    first.kill();
+    // Another port: another address, and exactly the next number. No hint is needed any more.
+    let first = cluster.run(0, &[]);
+    assert_eq!(first.published().0, seq + 1);
+    first.wait_for("channel_up");
+    let told = second.wait_for_all(&["peer_record", "channel_up"]);
+    assert_eq!(told[0]["seq"], seq + 1);
+    for index in 0..2 {
+        let lock = fs::read_to_string(cluster.data_dir(index).cluster_lock()).unwrap();
+        assert_eq!(lock, cluster.lock, "the lock file is never rewritten");
+    }
+}
+
+#[test]
+fn kill_at_any_time_never_takes_the_number_back() {
+    let cluster = Cluster::new(1);
+    let mut last = 0;
+    for round in 0..12_u64 {
+        let node = cluster.run(0, &[]);
+        // From before the first write to well after it.
+        thread::sleep(Duration::from_millis(round * 7));
+        node.kill();
+        let path = cluster.data_dir(0).database();
+        let key = RustCrypto.public_key(&cluster.keys[0]);
+        if path.exists() {
+            let stored = database::Database::open(&path).unwrap().own_record(&key).unwrap();
+            let seq = stored.map_or(0, |record| record.seq());
+            assert!(seq >= last, "round {round}: {seq} after {last}");
+            last = seq;
+        }
+    }
+    let node = cluster.run(0, &[]);
+    let (seq, _) = node.published();
+    assert!(seq > last, "{seq} after {last}");
+}
+
+/// Runs to the end; exit code and standard error.
+fn fails(mut command: Command) -> (i32, String) {
+    let output = command.output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_is_in_use_is_named() {
+    let cluster = Cluster::new(2);
+    let running = cluster.run(0, &[]);
+    let at = running.tcp();
+
+    let mut command = coracle(&cluster.path(0));
+    command.args(["run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+    let (code, error) = fails(command);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("coracle.redb") && error.contains("help"), "{error}");
+
+    let mut command = coracle(&cluster.path(1));
+    command.args(["run", "--tcp", &at, "--udp", "127.0.0.1:0"]);
+    let (code, error) = fails(command);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains(&at) && error.contains("tcp") && error.contains("help"), "{error}");
+}
+
+#[test]
+fn a_tampered_lock_is_refused_unless_told_otherwise() {
+    let cluster = Cluster::new(1);
+    let path = cluster.data_dir(0).cluster_lock();
+    fs::write(&path, cluster.lock.replace("\"name\": \"test\"", "\"name\": \"tess\"")).unwrap();
+    let arguments = ["--json", "run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"];
+    let mut command = coracle(&cluster.path(0));
+    command.args(arguments);
+    let (code, error) = fails(command);
+    assert_eq!(code, 1);
+    assert!(
+        error.contains("config_hash") && error.contains("expected") && error.contains("found"),
+        "{error}"
+    );
+
+    let mut command = coracle(&cluster.path(0));
+    command.args(arguments).arg("--no-verify");
+    let node = Running::start(command);
+    assert!(node.wait_for("note")["note"].as_str().unwrap().contains("--no-verify"));
+    node.published();
+}
+
+#[test]
+fn bad_flags_are_explained() {
+    let cluster = Cluster::new(1);
+    for (flag, value, says) in [
+        ("--peer", "nonsense", "PEER_ID@HOST:PORT"),
+        ("--bootnode", "enr:AAAA", "--bootnode"),
+        ("--tcp", "localhost", "--tcp"),
+        ("--external-tcp-port", "0", "--external-tcp-port"),
+    ] {
+        let mut command = coracle(&cluster.path(0));
+        command.args(["run", "--udp", "127.0.0.1:0", flag, value]);
+        if flag != "--tcp" {
+            command.args(["--tcp", "127.0.0.1:0"]);
+        }
+        let (code, error) = fails(command);
+        assert!(code == 1 || code == 2, "{flag}: {code}");
+        assert!(error.contains(says), "{flag}: {error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_it_in_good_order() {
+    let cluster = Cluster::new(1);
+    let mut node = cluster.run(0, &[]);
+    node.published();
+    let pid = node.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    node.wait_for("stopped");
+    assert_eq!(node.child.wait().unwrap().code(), Some(0));
+}
