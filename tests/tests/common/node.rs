@@ -1,5 +1,7 @@
 //! A whole node of ours over tokio, and a log of what it told.
 
+#![allow(dead_code)] // each test program uses another part of it
+
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use coracle_core::{

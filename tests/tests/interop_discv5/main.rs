@@ -6,23 +6,20 @@
 // The helpers below are test code too; the lints know only functions with `#[test]`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bootnode;
 mod messages;
 mod network;
+#[path = "../common/node.rs"]
+mod node;
 mod ours;
 mod sessions;
 mod theirs;
 
-use std::{future::Future, time::Duration};
+use node::{DEADLINE, within};
 
-/// How long anything may take on a machine that is busy otherwise. Nothing is asserted about time.
-const DEADLINE: Duration = Duration::from_secs(30);
 /// The TALK protocol that both kinds of nodes answer, by reversing the request.
 const TALK: &[u8] = b"coracle/test";
 
 fn reversed(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().rev().copied().collect()
-}
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("no {what} in {DEADLINE:?}"))
 }

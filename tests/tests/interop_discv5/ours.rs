@@ -1,6 +1,13 @@
 //! Our discovery machine, alone, on a UDP socket: the smallest loop that drives it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use coracle_core::{
     crypto::{Identity, RustCrypto, SecretKey},
@@ -8,7 +15,7 @@ use coracle_core::{
     id::NodeId,
     limits::MAX_PACKET_SIZE,
     record::{Builder, Record},
-    rng::Seed,
+    rng::{Rng, Seed},
     time::Instant,
 };
 use tokio::{
@@ -45,6 +52,8 @@ pub(crate) struct Ours {
     identity: Arc<Identity<RustCrypto>>,
     socket: Arc<UdpSocket>,
     record: Record,
+    /// So many of a hundred datagrams are lost, in both directions.
+    loss: Arc<AtomicU64>,
     jobs: mpsc::UnboundedSender<Job>,
     incoming: mpsc::UnboundedReceiver<Seen>,
     /// What was seen and not yet expected.
@@ -68,12 +77,15 @@ impl Ours {
     }
 
     fn run(number: u8, identity: Arc<Identity<RustCrypto>>, socket: Arc<UdpSocket>, record: Record) -> Self {
-        let mut machine =
-            Discovery::new(Config::default(), &record, Seed::new([number; 32]).stream("discovery"));
+        let seed = Seed::new([number; 32]);
+        let mut machine = Discovery::new(Config::default(), &record, seed.stream("discovery"));
         assert!(machine.accept_talk(TALK));
         let (jobs, queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::unbounded_channel();
-        let task = tokio::spawn(drive(machine, Arc::clone(&identity), Arc::clone(&socket), queue, out));
+        let loss = Arc::new(AtomicU64::new(0));
+        let network =
+            Network { socket: Arc::clone(&socket), loss: Arc::clone(&loss), rng: seed.stream("network") };
+        let task = tokio::spawn(drive(machine, Arc::clone(&identity), network, queue, out));
         let endpoint = socket.local_addr().unwrap();
         Self {
             endpoint,
@@ -82,6 +94,7 @@ impl Ours {
             identity,
             socket,
             record,
+            loss,
             jobs,
             incoming,
             log: Vec::new(),
@@ -94,6 +107,11 @@ impl Ours {
         self.task.abort();
         let _ = self.task.await;
         Self::run(self.number, self.identity, self.socket, self.record)
+    }
+
+    /// From now on so many of a hundred datagrams are lost, in whichever direction they go.
+    pub(crate) fn lose(&self, percent: u64) {
+        self.loss.store(percent, Ordering::Relaxed);
     }
 
     pub(crate) const fn record(&self) -> &Record {
@@ -203,10 +221,23 @@ fn signed(identity: &Identity<RustCrypto>, seq: u64, endpoint: SocketAddr) -> Re
     builder.sign(seq, identity).unwrap()
 }
 
+/// The socket, and a network that may lose datagrams.
+struct Network {
+    socket: Arc<UdpSocket>,
+    loss: Arc<AtomicU64>,
+    rng: Rng,
+}
+
+impl Network {
+    fn loses(&mut self) -> bool {
+        self.rng.below(100) < self.loss.load(Ordering::Relaxed)
+    }
+}
+
 async fn drive(
     mut machine: Discovery,
     identity: Arc<Identity<RustCrypto>>,
-    socket: Arc<UdpSocket>,
+    mut network: Network,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     out: mpsc::UnboundedSender<Seen>,
 ) {
@@ -216,8 +247,9 @@ async fn drive(
     loop {
         let mut buf = [0; MAX_PACKET_SIZE];
         while let Some((to, len)) = machine.poll_transmit(&identity, now(), &mut buf) {
-            // As any network may, this one may lose a packet.
-            let _ = socket.send_to(&buf[..len], to).await;
+            if !network.loses() {
+                let _ = network.socket.send_to(&buf[..len], to).await;
+            }
         }
         if let Some(event) = machine.poll_event() {
             let _ = out.send(told(&mut machine, event));
@@ -225,7 +257,9 @@ async fn drive(
         }
         let due = machine.next_timeout().map_or(Duration::from_secs(3600), |at| at.since(now()));
         tokio::select! {
-            received = socket.recv_from(&mut packet) => if let Ok((len, from)) = received {
+            received = network.socket.recv_from(&mut packet) => if let Ok((len, from)) = received
+                && !network.loses()
+            {
                 machine.handle_datagram(&identity, now(), from, &mut packet[..len]);
             },
             job = jobs.recv() => match job {

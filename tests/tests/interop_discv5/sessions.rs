@@ -4,6 +4,7 @@ use coracle_core::discovery::{Event, RecordSource};
 
 use crate::{
     messages::pong_to,
+    node::within,
     ours::Ours,
     theirs::{Theirs, Told},
 };
@@ -42,6 +43,62 @@ async fn they_restart_and_traffic_resumes() {
     assert!(ours.session_with(theirs.id, theirs.endpoint).await, "our packet was challenged");
     // The new session serves both directions.
     assert_eq!(theirs.ping(ours.enr()).await, (1, theirs.endpoint));
+}
+
+/// As above, but the restarted node speaks first, while we hold the session of its former life.
+#[tokio::test]
+async fn they_restart_and_begin() {
+    let (mut ours, theirs) = (Ours::start(1).await, Theirs::start(2).await);
+    theirs.ping(ours.enr()).await;
+    assert!(!ours.session_with(theirs.id, theirs.endpoint).await);
+
+    let theirs = theirs.restart().await;
+    assert_eq!(theirs.ping(ours.enr()).await, (1, theirs.endpoint));
+    assert!(!ours.session_with(theirs.id, theirs.endpoint).await, "we challenged their packet");
+    let record = theirs.record();
+    let ping = ours.with(move |machine, now| machine.ping(now, &record)).await.unwrap();
+    pong_to(&mut ours, ping).await;
+}
+
+/// Of a hundred datagrams fifteen are lost, those of handshakes too: single requests may fail, later ones work.
+#[tokio::test]
+async fn a_lossy_network() {
+    let pairs = (1..=4).map(|n| async move {
+        let (mut ours, mut theirs) = (Ours::start(n).await, Theirs::start(100 + n).await);
+        ours.lose(15);
+        let mut failed = 0;
+        for round in 0..6 {
+            if round == 3 {
+                theirs = theirs.restart().await;
+            }
+            within("PONG to theirs in any of many tries", async {
+                while theirs.discv5.send_ping(ours.enr()).await.is_err() {
+                    failed += 1;
+                }
+            })
+            .await;
+            within("PONG to ours in any of many tries", async {
+                while !answered(&mut ours, &theirs).await {
+                    failed += 1;
+                }
+            })
+            .await;
+        }
+        println!("pair {n}: 12 requests answered, {failed} failed");
+    });
+    futures::future::join_all(pairs).await;
+}
+
+/// PINGs them once, which may mean several packets.
+async fn answered(ours: &mut Ours, theirs: &Theirs) -> bool {
+    let record = theirs.record();
+    let ping = ours.with(move |machine, now| machine.ping(now, &record)).await.unwrap();
+    ours.event("end of a PING", |event| match event {
+        Event::Pong { request, .. } if *request == ping => Some(true),
+        Event::RequestFailed { request, .. } if *request == ping => Some(false),
+        _ => None,
+    })
+    .await
 }
 
 #[tokio::test]
