@@ -79,7 +79,11 @@ impl Discovery {
         if node.is_none() {
             self.event(Event::Reachable { id: peer.id, endpoint: peer.endpoint, rtt });
         }
-        self.refresh_at.get_or_insert(now + self.config.refresh);
+        if self.refresh_at.is_none() {
+            // Somebody is there: now the own id can be looked up, and the table kept fresh.
+            self.refresh_at = Some(now + self.config.refresh);
+            self.own_lookup_at.get_or_insert(now);
+        }
         self.finish(now, key, Outcome::Pong { enr_seq });
         self.claimed_seq(now, peer, enr_seq);
     }
@@ -112,6 +116,13 @@ impl Discovery {
             if distance == 0 {
                 let _ = picks.push(Pick { node: None, len: self.local.as_bytes().len() });
                 continue;
+            }
+            // A member is shown its own record in any case: it may have lost a newer one.
+            if self.local.node_id().log_distance(&peer.id) == distance
+                && let Some((key, node)) = self.table.entry(&peer.id)
+                && (node.member || node.verified)
+            {
+                let _ = picks.push(Pick { node: Some(key), len: node.record.as_bytes().len() });
             }
             let to = peer.endpoint.ip();
             let nodes = || self.table.relayable(distance, to).filter(|(_, n)| n.record.node_id() != peer.id);
@@ -200,6 +211,10 @@ impl Discovery {
     fn learned(&mut self, now: Instant, peer: &Peer, origin: Origin, record: &Record) {
         let id: NodeId = record.node_id();
         if id == self.local.node_id() {
+            let newer = record.seq() > self.local.seq();
+            if newer || (record.seq() == self.local.seq() && !record.same_content(&self.local)) {
+                self.event(Event::OwnRecordSeen { record: record.clone(), from: peer.id });
+            }
             return;
         }
         let source = if id == peer.id { RecordSource::Owner } else { RecordSource::Relayed(peer.id) };

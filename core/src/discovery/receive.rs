@@ -9,7 +9,7 @@ use super::{
     machine::{Discovery, owed},
     packet::{self, Auth, ChallengeData, Nonce, Packet},
     peer::{Peer, canonical},
-    requests::{Challenged, Opening},
+    requests::{Ask, Challenged, Contact, Nodes, Opening, Origin},
     table::Offered,
 };
 use crate::{
@@ -117,7 +117,21 @@ impl Discovery {
         let handshake = opening.sent.swap_remove(fits);
         self.establish(now, *peer, handshake.public_key, handshake.keys, nonce, true);
         self.resend(peer, handshake.carried);
+        if handshake.enr_seq > self.local.seq() {
+            self.ask_for_own_record(peer, handshake.public_key);
+        }
         true
+    }
+
+    /// A peer said in its challenge that it has a newer record of ours than we: that is a hint only,
+    /// so ask it to show the record.
+    fn ask_for_own_record(&mut self, peer: &Peer, public_key: PublicKey) {
+        let distance = peer.id.log_distance(&self.local.node_id());
+        let contact = Contact::new(peer.id, peer.endpoint, public_key);
+        let Some(nodes) = Nodes::new(&[distance]) else { return };
+        if self.begin_request(contact, Ask::FindNode(nodes), Origin::Refresh).is_none() {
+            count(&mut self.counters.requests_put_off);
+        }
     }
 
     /// A WHOAREYOU: nonce and source must be those of a packet of ours, and each packet gets one
@@ -292,7 +306,12 @@ impl Discovery {
     pub(super) fn offer(&mut self, record: &Record, source: RecordSource, now: Instant) {
         match self.table.offer(record, source, now, &mut self.rng) {
             Offered::Taken(key) => self.node_news(Some(key)),
-            Offered::Equivocation => count(&mut self.counters.record_equivocation),
+            Offered::Equivocation => {
+                count(&mut self.counters.record_equivocation);
+                if self.table.is_member(&record.node_id()) {
+                    self.event(Event::Equivocation { record: record.clone(), source });
+                }
+            }
             Offered::PrefixLimit => count(&mut self.counters.prefix_limit),
             Offered::Known(_) | Offered::Refused => {}
         }

@@ -151,6 +151,13 @@ impl Sessions {
         self.sessions.remove(key);
     }
 
+    /// Removes the session with `peer`.
+    pub(super) fn remove_peer(&mut self, peer: &Peer) {
+        if let Some(key) = self.sessions.find(peer) {
+            self.remove(key);
+        }
+    }
+
     /// Removes every session with `id`.
     pub(super) fn remove_node(&mut self, id: &crate::id::NodeId) {
         for place in 0..self.sessions.capacity() {

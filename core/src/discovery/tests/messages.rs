@@ -438,3 +438,114 @@ fn a_peer_without_an_endpoint_is_answered_but_not_pinged() {
     let kinds: Vec<_> = hand.heard(&net, 2).iter().map(|heard| heard[0]).collect();
     assert_eq!(kinds, [2], "one PONG and nothing else");
 }
+
+#[test]
+fn a_node_that_lost_its_store_is_shown_its_newer_record() {
+    let mut net = Net::of(2);
+    let newer = record(&net.nodes[0].identity, 9, endpoint(77, 1));
+    net.nodes[1].discovery.add_record(net.now, &newer, true).unwrap();
+    net.ping(0, 1);
+    net.run_ms(200);
+    let from = net.nodes[1].id();
+    assert!(net.events(0).contains(&Event::OwnRecordSeen { record: newer, from }));
+}
+
+#[test]
+fn a_member_that_signs_twice_is_reported() {
+    let mut net = Net::of(2);
+    let other = record(&net.nodes[1].identity, 1, endpoint(77, 1));
+    net.nodes[0].discovery.add_record(net.now, &other, true).unwrap();
+    let to = net.nodes[1].record();
+    net.nodes[0].discovery.find_node(net.now, &to, &[0]).unwrap();
+    net.run_ms(200);
+    let source = RecordSource::Owner;
+    let event = Event::Equivocation { record: net.nodes[1].record(), source };
+    assert!(net.events(0).contains(&event));
+    assert_eq!(net.nodes[0].discovery.record(&other.node_id()), Some(&other));
+}
+
+/// The nonces of the packets that the hand got since `from`.
+fn nonces(net: &Net, hand: &Hand, from: usize) -> Vec<packet::Nonce> {
+    let packets = hand.received(net, from).into_iter();
+    packets
+        .map(|mut bytes| {
+            let packet = packet::decode(&RustCrypto, &hand.identity.node_id(), &mut bytes).unwrap();
+            packet.nonce
+        })
+        .collect()
+}
+
+/// Sends node 0 a WHOAREYOU of the hand's; returns its data, and what came back.
+fn challenged(
+    net: &mut Net,
+    hand: &Hand,
+    nonce: &packet::Nonce,
+    n: u8,
+) -> (packet::ChallengeData, Vec<Vec<u8>>) {
+    let data = packet::whoareyou(&[n; 16], nonce, &[n; 16], 0);
+    let mut buf = [0; 63];
+    packet::seal_whoareyou(&RustCrypto, &net.nodes[0].id(), &data, &mut buf).unwrap();
+    let before = net.log.len();
+    net.send(hand.at, net.nodes[0].endpoint, buf.to_vec());
+    net.run_ms(15);
+    (data, hand.received(net, before))
+}
+
+#[test]
+fn a_peer_that_challenges_every_packet_anew_gets_through() {
+    // It answers only the handshake for one of its two challenges, the older or the newer.
+    for answered in [0, 1] {
+        let mut net = Net::of(1);
+        let mut hand = Hand::new(20);
+        let (hand_id, node_id) = (hand.identity.node_id(), net.nodes[0].id());
+        let to = hand.record.clone();
+        let ping = net.nodes[0].discovery.ping(net.now, &to).unwrap();
+        net.run_ms(600);
+        let nonces = nonces(&net, &hand, 0);
+        assert_eq!(nonces.len(), 2, "two tries");
+        let sent: Vec<_> = (0..2).map(|n| challenged(&mut net, &hand, &nonces[n], n as u8)).collect();
+        assert!(sent.iter().all(|(_, came)| came.len() == 1), "each challenged packet gets its handshake");
+        let (challenge, mut bytes) = (sent[answered].0, sent[answered].1[0].clone());
+        let packet = packet::decode(&RustCrypto, &hand_id, &mut bytes).unwrap();
+        let Auth::Handshake { src, signature, ephemeral, .. } = packet.auth else { panic!("{packet:?}") };
+        let key = *net.nodes[0].identity.public_key();
+        assert!(keys::verify_id(&RustCrypto, &key, &challenge, ephemeral, &hand_id, &signature));
+        let shared = RustCrypto.decompress(ephemeral);
+        let shared = shared.and_then(|e| RustCrypto.ecdh(hand.identity.secret(), &e)).unwrap();
+        let keys = Keys::recipient(&RustCrypto, &shared, &src, &hand_id, &challenge);
+        let (header, nonce) = (packet.header.to_vec(), packet.nonce);
+        let text = keys.open(&RustCrypto, &nonce, &header, packet.message).unwrap();
+        let id = Message::decode(text).unwrap().id();
+        hand.keys = Some(keys);
+        assert!(!net.nodes[0].discovery.has_session(&hand_id, hand.at), "not before a message came");
+        hand.say(
+            &mut net,
+            &encoded(&Message::Pong { id, enr_seq: 1, ip: [127, 0, 0, 1].into(), port: 9000 }),
+        );
+        assert!(net.ponged(0, ping), "the handshake for challenge {answered}");
+        assert!(net.nodes[0].discovery.has_session(&hand_id, hand.at));
+        assert_ne!(node_id, hand_id);
+    }
+}
+
+#[test]
+fn one_packet_gets_one_handshake() {
+    let mut net = Net::of(1);
+    let hand = Hand::new(20);
+    let to = hand.record.clone();
+    net.nodes[0].discovery.ping(net.now, &to).unwrap();
+    net.run_ms(10);
+    let nonce = nonces(&net, &hand, 0)[0];
+    let (_, first) = challenged(&mut net, &hand, &nonce, 1);
+    assert_eq!(first.len(), 1);
+    let (_, again) = challenged(&mut net, &hand, &nonce, 1);
+    assert_eq!(again, first, "the same challenge gets the same packet");
+    let (_, other) = challenged(&mut net, &hand, &nonce, 2);
+    assert!(other.is_empty(), "another challenge for the same packet gets none");
+    for _ in 0..10 {
+        challenged(&mut net, &hand, &nonce, 1);
+    }
+    let sent = hand.received(&net, 0).len();
+    assert_eq!(sent, 1 + 1 + usize::from(crate::limits::MAX_HANDSHAKE_REPEATS), "and not for ever");
+    assert!(net.nodes[0].counters().challenge_conflict > 5);
+}

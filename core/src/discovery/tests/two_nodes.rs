@@ -172,6 +172,13 @@ fn used_up_keys_are_replaced() {
     net.run_ms(100);
     assert!(net.ponged(0, ping));
     assert_eq!(net.nodes[0].counters().sessions_established, 2);
+    // The same on the side that only answers: one try is lost, the next is challenged.
+    let peer = crate::discovery::Peer { id: net.nodes[0].id(), endpoint: net.nodes[0].endpoint };
+    let session = net.nodes[1].discovery.sessions.using(&peer).unwrap();
+    session.keys().pretend_sent(MAX_SESSION_MESSAGES);
+    let ping = net.ping(0, 1);
+    net.run_ms(1_000);
+    assert!(net.ponged(0, ping));
 }
 
 #[test]
