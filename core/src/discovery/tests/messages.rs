@@ -293,8 +293,8 @@ fn asked(net: &mut Net, hand: &mut Hand, distances: &[u16]) -> (crate::discovery
     let request = net.nodes[0].discovery.find_node(net.now, &to, distances).unwrap();
     net.run_ms(1);
     let heard = hand.heard(net, before);
-    let asked = heard.iter().map(|heard| Message::decode(heard).unwrap());
-    let id = asked.filter(|m| matches!(m, Message::FindNode { .. })).last().unwrap().id();
+    let mut asked = heard.iter().map(|heard| Message::decode(heard).unwrap());
+    let id = asked.rfind(|m| matches!(m, Message::FindNode { .. })).unwrap().id();
     (request, id)
 }
 
