@@ -216,6 +216,83 @@ fn a_repeated_packet_is_answered_but_proves_nothing() {
     let talks = net.events(0).iter().filter(|e| matches!(e, Event::TalkRequest { .. })).count();
     assert_eq!(talks, 1);
     assert_eq!(net.nodes[0].counters().repeated_packet, 3);
+    // The claim of a newer record is followed when it is fresh; a replay of it is not.
+    net.nodes[0].discovery.add_record(net.now, &hand.record, true).unwrap();
+    let bytes = hand.sealed(&net, &encoded(&Message::Ping { id, enr_seq: 99 }));
+    let asks = |net: &mut Net, hand: &Hand| {
+        net.run_ms(20_000);
+        let before = net.log.len();
+        net.send(hand.at, net.nodes[0].endpoint, bytes.clone());
+        net.run_ms(10);
+        hand.heard(net, before).iter().filter(|heard| heard[0] == 3).count()
+    };
+    assert_eq!((asks(&mut net, &hand), asks(&mut net, &hand)), (1, 0));
+}
+
+#[test]
+fn another_peers_answer_is_not_taken() {
+    let (mut net, mut hand) = opened();
+    let mut other = Hand::new(30);
+    let id = other.wire_id();
+    other.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+    let (request, id) = asked(&mut net, &mut hand, &[0]);
+    // It even knows the request id, and has a session of its own.
+    let record = other.record.clone();
+    other.say(&mut net, &nodes(id, 1, &[&record]));
+    assert_eq!(net.nodes[0].counters().unsolicited_response, 1);
+    let record = hand.record.clone();
+    hand.say(&mut net, &nodes(id, 1, &[&record]));
+    let from = hand.identity.node_id();
+    assert!(net.events(0).contains(&Event::Nodes { request, from, count: 1 }));
+}
+
+#[test]
+fn who_did_not_answer_is_not_relayed() {
+    let (mut net, mut hand) = opened();
+    let dead = record(&identity(40), 1, endpoint(40, 9000));
+    net.add(41, endpoint(41, 9000), Config::default());
+    let alive = net.nodes[1].record();
+    for member in [&dead, &alive] {
+        net.nodes[0].discovery.add_record(net.now, member, true).unwrap();
+    }
+    net.run_ms(5_000);
+    let node = net.nodes[0].id();
+    let distances = [&dead, &alive].map(|record| node.log_distance(&record.node_id()));
+    let id = hand.wire_id();
+    let heard = hand.ask(&mut net, &find_node(id, &distances));
+    let hand_id = hand.identity.node_id();
+    let answers: Vec<_> = heard
+        .iter()
+        .flat_map(|heard| match Message::decode(heard) {
+            Ok(Message::Nodes { records, .. }) => {
+                records.iter().map(|r| Record::decode(r, &RustCrypto).unwrap()).collect::<Vec<_>>()
+            }
+            _ => vec![],
+        })
+        .filter(|record| record.node_id() != hand_id)
+        .collect();
+    assert_eq!(answers, [alive]);
+}
+
+#[test]
+fn loopback_is_told_to_loopback_only() {
+    let (mut net, mut near) = opened();
+    net.add(41, endpoint(41, 9000), Config::default());
+    let member = net.nodes[1].record();
+    net.nodes[0].discovery.add_record(net.now, &member, true).unwrap();
+    net.run_ms(3_000);
+    let mut far = Hand::new(30);
+    far.at = "9.9.9.9:9".parse().unwrap();
+    far.record = record(&far.identity, 1, far.at);
+    let id = far.wire_id();
+    far.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+    let distance = net.nodes[0].id().log_distance(&member.node_id());
+    let asked = find_node(id, &[distance]);
+    let holds =
+        |heard: &[Vec<u8>]| heard.iter().any(|h| h.windows(100).any(|w| w == &member.as_bytes()[..100]));
+    assert!(holds(&near.ask(&mut net, &asked)));
+    let heard = far.ask(&mut net, &asked);
+    assert!(heard.contains(&nodes(id, 1, &[])), "{heard:02x?}");
 }
 
 #[test]

@@ -367,3 +367,40 @@ fn time_that_goes_backwards_changes_nothing() {
     net.run_ms(100);
     assert!(net.ponged(0, ping));
 }
+
+#[test]
+fn an_ipv4_mapped_source_is_the_same_peer() {
+    let mut net = pair();
+    net.ping(0, 1);
+    net.run_ms(100);
+    let ping = net.ping(0, 1);
+    net.stop(1);
+    net.flush();
+    let (.., mut bytes) = net.log.last().unwrap().clone();
+    let mapped = core::net::SocketAddr::from((core::net::Ipv4Addr::new(127, 0, 0, 1).to_ipv6_mapped(), 9000));
+    let node = &mut net.nodes[1];
+    node.discovery.handle_datagram(&node.identity, net.now, mapped, &mut bytes);
+    let mut buf = [0; MAX_PACKET_SIZE];
+    let (to, len) = node.discovery.poll_transmit(&node.identity, net.now, &mut buf).unwrap();
+    assert_eq!(to, endpoint(0, 9000));
+    net.send(endpoint(1, 9000), to, buf[..len].to_vec());
+    net.run_ms(20);
+    assert!(net.ponged(0, ping));
+}
+
+#[test]
+fn two_nodes_on_ipv6() {
+    let mut net = Net::new();
+    net.add(0, "[::1]:9000".parse().unwrap(), Config::default());
+    net.add(1, "[::1]:9001".parse().unwrap(), Config::default());
+    let ping = net.ping(0, 1);
+    net.run_ms(1_500);
+    assert!(net.ponged(0, ping));
+    let a = net.nodes[0].id();
+    assert!(net.nodes[1].discovery.node(&a).unwrap().verified);
+    // A node without IPv6 has nowhere to go.
+    let record = net.nodes[0].record();
+    net.add(2, endpoint(2, 9000), Config { ipv6: false, ..Config::default() });
+    let refused = net.nodes[2].discovery.ping(net.now, &record);
+    assert_eq!(refused, Err(RequestError::NoEndpoint));
+}
