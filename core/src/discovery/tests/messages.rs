@@ -502,6 +502,13 @@ fn equal_seq_with_other_content_is_refused_and_counted() {
     hand.say(&mut net, &nodes(id, 1, &[&other]));
     assert_eq!(net.nodes[0].counters().record_equivocation, 1);
     assert_eq!(net.nodes[0].discovery.record(&peer).unwrap(), &hand.record);
+    // An older one is no news, whatever it says.
+    let older = record(&hand.identity, 0, endpoint(21, 1));
+    net.events(0);
+    let (request, id) = asked(&mut net, &mut hand, &[0]);
+    hand.say(&mut net, &nodes(id, 1, &[&older]));
+    assert!(net.events(0).contains(&Event::Nodes { request, from: peer, count: 1 }));
+    assert_eq!(net.nodes[0].discovery.record(&peer).unwrap(), &hand.record);
 }
 
 #[test]

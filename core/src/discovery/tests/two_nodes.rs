@@ -404,3 +404,21 @@ fn two_nodes_on_ipv6() {
     let refused = net.nodes[2].discovery.ping(net.now, &record);
     assert_eq!(refused, Err(RequestError::NoEndpoint));
 }
+
+#[test]
+fn a_forger_who_asked_first_does_not_lock_the_peer_out() {
+    let mut net = pair();
+    let (a, b) = (net.nodes[0].id(), net.nodes[1].id());
+    let (from, to) = (net.nodes[0].endpoint, net.nodes[1].endpoint);
+    let mut buf = [7; MAX_PACKET_SIZE];
+    let draft = packet::begin(&[7; 16], &[7; 12], &Auth::Message { src: a }, &mut buf).unwrap();
+    let len = packet::seal_random(&RustCrypto, &b, &draft, 20, &mut buf).unwrap();
+    for _ in 0..3 {
+        net.send(from, to, buf[..len].to_vec());
+        net.run_ms(10);
+    }
+    let ping = net.ping(0, 1);
+    net.run_ms(700);
+    assert!(net.ponged(0, ping), "the second try gets a challenge of its own");
+    assert!(net.nodes[0].counters().challenge_unsolicited >= 3);
+}
