@@ -8,6 +8,7 @@ use super::{
     peer::Peer,
     requests::{Ask, Contact, Nodes, Origin, Outcome},
     responses::{Answer, NodesPlan, Pick, Response, Taken},
+    session::{Generation, Opened},
     table::shareable,
 };
 use crate::{
@@ -15,16 +16,17 @@ use crate::{
 };
 
 impl Discovery {
-    /// An authenticated message. `repeated`: its packet was decrypted before, so it proves nothing
-    /// about the present.
+    /// An authenticated message. If its packet was decrypted before, it proves nothing about the
+    /// present.
     pub(super) fn on_message<C: Crypto>(
         &mut self,
         crypto: &C,
         now: Instant,
         peer: Peer,
         text: &[u8],
-        repeated: bool,
+        opened: Opened,
     ) {
+        let Opened { generation, repeated, .. } = opened;
         let message = match Message::decode(text) {
             Ok(message) => message,
             Err(error) => {
@@ -38,17 +40,19 @@ impl Discovery {
         };
         match message {
             Message::Ping { id, enr_seq } => {
-                self.respond(Response { peer, wire_id: id, answer: Answer::Pong });
+                self.respond(Response { peer, wire_id: id, generation, answer: Answer::Pong });
                 if !repeated {
                     self.claimed_seq(now, &peer, enr_seq);
                 }
             }
             Message::FindNode { id, distances } => {
                 let plan = self.plan_nodes(&peer, &distances);
-                self.respond(Response { peer, wire_id: id, answer: Answer::Nodes(plan) });
+                self.respond(Response { peer, wire_id: id, generation, answer: Answer::Nodes(plan) });
             }
             Message::TalkReq { .. } if repeated => {}
-            Message::TalkReq { id, protocol, request } => self.on_talk(now, peer, id, protocol, request),
+            Message::TalkReq { id, protocol, request } => {
+                self.on_talk(now, (peer, id, generation), protocol, request);
+            }
             Message::Pong { id, enr_seq, ip, port } => {
                 let Some(key) = self.answered(&peer, &id, |ask| matches!(ask, Ask::Ping)) else { return };
                 self.on_pong(now, &peer, key, enr_seq);
@@ -235,13 +239,14 @@ impl Discovery {
         }
     }
 
-    fn on_talk(&mut self, now: Instant, peer: Peer, wire_id: WireId, protocol: &[u8], request: &[u8]) {
+    fn on_talk(&mut self, now: Instant, from: (Peer, WireId, Generation), protocol: &[u8], request: &[u8]) {
         if !self.talk_protocols.iter().any(|accepted| accepted == protocol) {
-            self.respond(Response { peer, wire_id, answer: Answer::NoTalk });
+            let (peer, wire_id, generation) = from;
+            self.respond(Response { peer, wire_id, generation, answer: Answer::NoTalk });
             return;
         }
         let deadline = now + self.config.talk_timeout;
-        match self.talks.take(peer, wire_id, protocol, request, deadline) {
+        match self.talks.take(from, protocol, request, deadline) {
             Taken::New(key) => {
                 self.events.places.add(waiting::TALK, key.index());
             }

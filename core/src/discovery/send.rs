@@ -92,8 +92,9 @@ impl Discovery {
         let peer = response.peer;
         let session = self.sessions.using(&peer);
         let sealing = session.and_then(|session| {
-            let nonce = session.keys().next_nonce(&mut self.rng)?;
-            Some((session.keys().send().clone(), nonce))
+            let keys = session.answer_keys(response.generation);
+            let nonce = keys.next_nonce(&mut self.rng)?;
+            Some((keys.send().clone(), nonce))
         });
         let Some((sealing_key, nonce)) = sealing else {
             // A used-up session goes, so that the peer's next packet is challenged.
