@@ -32,6 +32,9 @@ pub const MAX_ENDPOINTS: usize = 12;
 pub const MAX_HINTS: usize = 4;
 /// Time between two attempts to one member, unless the one before has failed already.
 pub const DIAL_STAGGER: Duration = Duration::from_millis(200);
+/// From the beginning of a round until the member is looked up through the others, if no endpoint
+/// has led to a channel by then.
+pub const LOOKUP_AFTER: Duration = Duration::from_secs(1);
 /// First pause after a round in which every endpoint failed; it doubles each time.
 pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause between rounds.

@@ -78,6 +78,13 @@ impl Discovery {
         }
     }
 
+    /// Pings all members at once and the rest of the table within seconds: our network has changed,
+    /// and they may see us elsewhere now.
+    pub fn check_all(&mut self, now: Instant) {
+        let now = self.now.advance(now);
+        self.table.check_all(now, &mut self.rng);
+    }
+
     /// Makes a node known and keeps it for ever: a member, a bootnode, or any seed. Of two records
     /// of one node the one with the higher sequence number is kept. The node is pinged soon.
     pub fn add_record(&mut self, now: Instant, record: &Record, member: bool) -> Result<(), RequestError> {

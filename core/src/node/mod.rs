@@ -260,10 +260,7 @@ impl<C: Crypto> Node<C> {
             Event::Stored(id) => self.stored(now, id, true),
             Event::StoreFailed(id) => self.stored(now, id, false),
             Event::Resolved(id, addresses) => self.resolved(now, id, addresses),
-            Event::Interfaces(addresses) => {
-                let addresses = addresses.iter().copied();
-                self.local.handle_sources(&self.identity, |s| s.set(Source::Interface, addresses));
-            }
+            Event::Interfaces(addresses) => self.interfaces(now, addresses),
         }
     }
 
@@ -346,6 +343,23 @@ impl<C: Crypto> Node<C> {
         hostname.next = now + RESOLVE_INTERVAL;
         let addresses = addresses.iter().copied();
         self.local.handle_sources(&self.identity, |s| s.set(Source::Resolved, addresses));
+    }
+
+    fn interfaces(&mut self, now: Instant, addresses: &[IpAddr]) {
+        let before = self.local.sources().on_interfaces();
+        let addresses = addresses.iter().copied();
+        self.local.handle_sources(&self.identity, |s| s.set(Source::Interface, addresses));
+        let after = self.local.sources().on_interfaces();
+        if before == after {
+            return;
+        }
+        // Votes cast for an address that is gone would bring it back with the next one.
+        for gone in before.into_iter().flatten().filter(|ip| !after.contains(&Some(*ip))) {
+            self.votes.forget_address(gone);
+        }
+        if self.running {
+            self.discovery.check_all(now);
+        }
     }
 
     /// A member saw our packets come from `observed`.
