@@ -32,6 +32,9 @@ pub const MAX_ENDPOINTS: usize = 12;
 pub const MAX_HINTS: usize = 4;
 /// Time between two attempts to one member, unless the one before has failed already.
 pub const DIAL_STAGGER: Duration = Duration::from_millis(200);
+/// From the beginning of a round until the member is looked up through the others, if no endpoint
+/// has led to a channel by then.
+pub const LOOKUP_AFTER: Duration = Duration::from_secs(1);
 /// First pause after a round in which every endpoint failed; it doubles each time.
 pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause between rounds.
@@ -55,6 +58,8 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the wish to close a channel in good order until it is closed in any.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time that the first record waits for the configured hostname's first answer.
+pub const RESOLVE_FIRST_WAIT: Duration = Duration::from_secs(3);
 /// Time between two queries of the configured hostname.
 pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(60);
 /// Time until a failed hostname query, or one that was never answered, is tried again.

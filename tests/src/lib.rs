@@ -1,1 +1,12 @@
-//! x
+//! What the tests of the whole share: real nodes in the simulator, and observers that watch them from outside.
+//!
+//! - [`sim_node`]: a [`coracle_core::node::Node`] as a machine of `coracle-sim`;
+//! - [`intruder`]: a machine that knows a key and dials where it is not wanted;
+//! - [`observers`]: the rules E1 to E3, C1 and C3 of the design, checked after every event;
+//! - [`cluster`]: a cluster of such nodes, and whether its mesh is full.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it cannot go on
+
+pub mod cluster;
+pub mod intruder;
+pub mod observers;
+pub mod sim_node;

@@ -4,9 +4,9 @@ use core::{net::SocketAddr, time::Duration};
 
 use super::book::Endpoint;
 use crate::{
-    limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_STAGGER, MAX_ENDPOINTS},
+    limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_STAGGER, LOOKUP_AFTER, MAX_ENDPOINTS},
     rng::Rng,
-    time::Instant,
+    time::{Instant, earlier},
 };
 
 /// What a member's dialler wants.
@@ -14,7 +14,7 @@ use crate::{
 pub enum DialOutcome {
     /// Dial this endpoint now.
     Dial(Endpoint),
-    /// All endpoints failed, or none is known: look the member up.
+    /// No endpoint has led to a channel so far, or none is known: look the member up.
     LookUp,
     /// The first round of this outage failed.
     Unreachable,
@@ -31,7 +31,8 @@ pub(super) struct Dialer {
     /// Rounds that failed since the last channel.
     failures: u8,
     told_unreachable: bool,
-    owes_lookup: bool,
+    /// When the member is looked up, unless it has a channel by then. Once a round.
+    lookup_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Dialer {
             phase: Phase::Idle,
             failures: 0,
             told_unreachable: false,
-            owes_lookup: false,
+            lookup_at: None,
         }
     }
 
@@ -62,9 +63,10 @@ impl Dialer {
         self.phase = Phase::Pause(at);
     }
 
-    /// The member has a channel: nothing more to do.
-    pub(super) fn stop(&mut self) {
-        *self = Self { in_flight: self.in_flight, ..Self::new() };
+    /// The member has a channel: nothing more to do. `dialled`: by an attempt, whose end this is.
+    pub(super) fn stop(&mut self, dialled: bool) {
+        let in_flight = self.in_flight.saturating_sub(u8::from(dialled));
+        *self = Self { in_flight, ..Self::new() };
     }
 
     /// The channel is gone. A round begins soon: at once would meet the same fault on both sides.
@@ -101,6 +103,8 @@ impl Dialer {
                 // The strongest endpoint stands first in the list and is popped first.
                 self.untried.reverse();
                 self.phase = Phase::Round(now);
+                // A dial to where nobody is may hang for seconds: the others are asked meanwhile.
+                self.lookup_at = Some(now + LOOKUP_AFTER);
                 self.end_round_if_over(now, rng);
             }
             _ => {}
@@ -113,7 +117,8 @@ impl Dialer {
             self.phase = Phase::Round(now + DIAL_STAGGER);
             return Some(DialOutcome::Dial(endpoint));
         }
-        if core::mem::take(&mut self.owes_lookup) {
+        if self.lookup_at.is_some_and(|at| now >= at) {
+            self.lookup_at = None;
             return Some(DialOutcome::LookUp);
         }
         if self.failures > 0 && !self.told_unreachable {
@@ -124,12 +129,13 @@ impl Dialer {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        match self.phase {
+        let attempt = match self.phase {
             Phase::Idle => None,
             // All attempts are out: their ends are what is waited for.
             Phase::Round(_) if self.untried.is_empty() => None,
             Phase::Round(at) | Phase::Pause(at) => Some(at),
-        }
+        };
+        earlier(attempt, self.lookup_at)
     }
 
     /// Rounds that failed in the present outage.
@@ -143,7 +149,8 @@ impl Dialer {
         }
         let doubled = DIAL_BACKOFF_MIN.saturating_mul(1 << self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
-        self.owes_lookup = true;
+        // Not a second time, if the round took so long that it was done already.
+        self.lookup_at = self.lookup_at.and(Some(now));
         self.phase = Phase::Pause(now + jitter(rng, doubled.min(DIAL_BACKOFF_MAX)));
     }
 }

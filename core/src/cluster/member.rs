@@ -214,7 +214,7 @@ impl Member {
 
     pub(super) fn connected(&mut self, dialled: Option<SocketAddr>) {
         self.is_connected = true;
-        self.dialer.stop();
+        self.dialer.stop(dialled.is_some());
         if dialled.is_some() && self.last_good != dialled {
             self.last_good = dialled;
             self.dirty = true;

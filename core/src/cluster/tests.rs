@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     crypto::{Identity, RustCrypto, SecretKey},
-    limits::{DIAL_BACKOFF_MAX, DIAL_STAGGER},
+    limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_STAGGER, LOOKUP_AFTER},
     record::{Addresses, Builder},
     rng::Seed,
 };
@@ -95,6 +95,47 @@ fn attempts_race_and_rounds_back_off() {
                 Output::Unreachable { .. } => panic!("told twice"),
             }
         }
+    }
+}
+
+/// An attempt that led to a channel has ended too: the next outage does not wait for it.
+#[test]
+fn a_round_after_a_channel_ends_when_its_attempts_do() {
+    let mut cluster = cluster();
+    cluster.start(Instant::ZERO);
+    let mut now = Instant::ZERO;
+    for _ in 0..3 {
+        let dials = poll_all(&mut cluster, now);
+        for output in &dials {
+            let Output::Dial { member, endpoint } = output else { panic!("{output:?}") };
+            cluster.handle_connected(*member, Some(endpoint.address));
+        }
+        let members: Vec<MemberIndex> = cluster.members().map(|(index, _)| index).collect();
+        assert_eq!(dials.len(), members.len());
+        members.iter().for_each(|member| cluster.handle_disconnected(now, *member));
+        now = now + DIAL_BACKOFF_MIN;
+    }
+    for output in poll_all(&mut cluster, now) {
+        let Output::Dial { member, .. } = output else { panic!("{output:?}") };
+        cluster.handle_dial_failed(now, member);
+        assert!(poll_all(&mut cluster, now).contains(&Output::LookUp { member }));
+    }
+}
+
+/// A dial to where nobody answers may hang for long: the lookup does not wait for its end.
+#[test]
+fn a_member_is_looked_up_while_its_dial_hangs() {
+    let mut cluster = cluster();
+    cluster.start(Instant::ZERO);
+    let dials = poll_all(&mut cluster, Instant::ZERO);
+    let now = cluster.next_timeout().unwrap();
+    assert!(now.since(Instant::ZERO) <= LOOKUP_AFTER);
+    assert_eq!(poll_all(&mut cluster, now).len(), dials.len());
+    assert_eq!(cluster.next_timeout(), None, "once a round");
+    for output in dials {
+        let Output::Dial { member, .. } = output else { panic!("{output:?}") };
+        cluster.handle_dial_failed(now, member);
+        assert_eq!(poll_all(&mut cluster, now), [Output::Unreachable { member }], "once a round");
     }
 }
 

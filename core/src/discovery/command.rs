@@ -78,6 +78,13 @@ impl Discovery {
         }
     }
 
+    /// Pings all members at once and the rest of the table within seconds: our network has changed,
+    /// and they may see us elsewhere now.
+    pub fn check_all(&mut self, now: Instant) {
+        let now = self.now.advance(now);
+        self.table.check_all(now, &mut self.rng);
+    }
+
     /// Makes a node known and keeps it for ever: a member, a bootnode, or any seed. Of two records
     /// of one node the one with the higher sequence number is kept. The node is pinged soon.
     pub fn add_record(&mut self, now: Instant, record: &Record, member: bool) -> Result<(), RequestError> {
@@ -201,12 +208,12 @@ impl Discovery {
         if self.responses.is_full() {
             return Err(RequestError::Full);
         }
-        let (peer, wire_id) = (talk.peer, talk.wire_id);
+        let (peer, wire_id, generation) = (talk.peer, talk.wire_id, talk.generation);
         if !talk.set_answer(response) {
             return Err(RequestError::TooLarge);
         }
         self.talks.deadlines.clear(id.0.index());
-        self.respond(Response { peer, wire_id, answer: Answer::Talk(id.0) });
+        self.respond(Response { peer, wire_id, generation, answer: Answer::Talk(id.0) });
         Ok(())
     }
 
@@ -267,7 +274,9 @@ impl Discovery {
         }
         let owned = self.openings.find(&peer);
         if owned.and_then(|at| self.openings.get(at)).is_some_and(|opening| opening.owner == key) {
-            self.close_opening(&peer);
+            if let Some(mut opening) = self.close_opening(&peer) {
+                self.keep_offered(now, &peer, &mut opening);
+            }
             self.release(now, &peer, answered);
         }
         match origin {

@@ -55,6 +55,12 @@ impl<C: Crypto> Node<C> {
     }
 
     pub(super) fn accepted(&mut self, now: Instant, id: ConnId, from: SocketAddr) {
+        if !id.is_accepted() || self.conns.find(id).is_some() {
+            // The driver's mistake: a name is used once. Two connections of one name could not be
+            // told apart, so the second is not taken up.
+            self.counters.names_used_twice += 1;
+            return;
+        }
         let pending = self.conns.iter().filter(|conn| conn.is_pending_inbound()).count();
         let responder = Responder::new(&self.static_key, &mut self.handshake_rng, Options::default());
         let room = pending < MAX_PENDING_INBOUND && !self.shutting_down;

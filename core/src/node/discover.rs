@@ -32,6 +32,10 @@ impl<C: Crypto> Node<C> {
         let (peer, seq) = (self.peer_id(index), record.seq());
         match self.cluster.handle_record(now, record, Origin::Discovered) {
             RecordOutcome::Updated => {
+                // One that the files had no record of came in like any stranger's.
+                if self.discovery.node(&record.node_id()).is_none_or(|node| !node.member) {
+                    let _ = self.discovery.add_record(now, record, true);
+                }
                 self.notify(Notice::PeerRecord { peer, seq, addresses: *record.addresses() });
             }
             RecordOutcome::Conflict => {

@@ -83,6 +83,9 @@ impl Sources {
     }
 
     /// Takes what `source` says now: of each family the first usable address, or nothing.
+    ///
+    /// A voted address that was the interface's own and is so no longer goes with it: members saw
+    /// us there because we were there.
     pub fn set(&mut self, source: Source, addresses: impl IntoIterator<Item = IpAddr>) {
         let (mut v4, mut v6) = (None, None);
         for address in addresses {
@@ -92,8 +95,23 @@ impl Sources {
                 _ => {}
             }
         }
-        self.ip4[source.index()] = v4;
-        self.ip6[source.index()] = v6;
+        let (voted, index) = (Source::Voted.index(), source.index());
+        if source == Source::Interface {
+            if self.ip4[voted].is_some() && self.ip4[voted] == self.ip4[index] && v4 != self.ip4[index] {
+                (self.ip4[voted], self.voted_udp.0) = (None, None);
+            }
+            if self.ip6[voted].is_some() && self.ip6[voted] == self.ip6[index] && v6 != self.ip6[index] {
+                (self.ip6[voted], self.voted_udp.1) = (None, None);
+            }
+        }
+        self.ip4[index] = v4;
+        self.ip6[index] = v6;
+    }
+
+    /// The addresses on the interfaces, one of each family.
+    pub fn on_interfaces(&self) -> [Option<IpAddr>; 2] {
+        let index = Source::Interface.index();
+        [self.ip4[index].map(IpAddr::V4), self.ip6[index].map(IpAddr::V6)]
     }
 
     /// Takes an endpoint that a quorum voted for. Only its own family changes.
@@ -166,6 +184,20 @@ mod tests {
         let mut sources = Sources::new(&configured, BOUND);
         sources.set_voted(([1, 2, 3, 4], 77).into());
         assert_eq!(sources.desired(&none).udp_endpoints().next(), Some(([9, 9, 9, 9], 40).into()));
+    }
+
+    #[test]
+    fn votes_for_an_interface_go_with_it() {
+        let first = |sources: &Sources| sources.desired(&Addresses::default()).ip4.unwrap().octets();
+        let mut sources = Sources::new(&Configured::default(), BOUND);
+        sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 1])]);
+        sources.set_voted(([10, 0, 0, 1], 1).into());
+        sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 2])]);
+        assert_eq!(first(&sources), [10, 0, 0, 2]);
+        // Behind a NAT the vote is for another address than the interface's, and stays.
+        sources.set_voted(([1, 2, 3, 4], 1).into());
+        sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 3])]);
+        assert_eq!(first(&sources), [1, 2, 3, 4]);
     }
 
     #[test]

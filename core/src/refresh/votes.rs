@@ -5,7 +5,7 @@
 //! (f = ⌊(n − 1) / 3⌋), so that fewer liars than the quorum cannot (rule E7).
 
 use alloc::boxed::Box;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use crate::{
     id::NodeId,
@@ -52,6 +52,15 @@ impl Votes {
     pub fn forget(&mut self, voter: &NodeId) {
         for slot in &mut self.slots {
             if slot.is_some_and(|vote| vote.voter == *voter) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// Forgets all votes for an address: it is known to be ours no longer.
+    pub fn forget_address(&mut self, ip: IpAddr) {
+        for slot in &mut self.slots {
+            if slot.is_some_and(|vote| vote.endpoint.ip() == ip) {
                 *slot = None;
             }
         }

@@ -1,0 +1,197 @@
+//! The rules that hold after every event, checked from outside of the nodes.
+//!
+//! - E1: the published sequence number of a key only ever rises; E2: one (key, number) stands for one content;
+//!   E3: what is published is on the node's disk, or is the lock file's record;
+//! - C1: a channel is only ever with a member, and with the one whose key the other end really has;
+//! - C3: the database of a node never goes back, and never loses an entry.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use coracle_core::cluster::Origin;
+use coracle_core::crypto::PublicKey;
+use coracle_core::id::PeerId;
+use coracle_core::node::{ConnId, Failure, Notice};
+use coracle_core::record::Record;
+use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
+
+use crate::cluster::Actor;
+use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
+
+/// What the observers know of a node.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Its record in the lock file; `None` for who is no member.
+    pub lock_record: Option<Record>,
+}
+
+/// A channel that came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Up {
+    /// When.
+    pub at: Nanos,
+    /// Whose notice it was.
+    pub node: NodeId,
+    /// The other end.
+    pub peer: PeerId,
+    /// How the endpoint was known.
+    pub origin: Origin,
+}
+
+/// A channel that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// When.
+    pub at: Nanos,
+    /// Whose notice it was.
+    pub node: NodeId,
+    /// The other end.
+    pub peer: PeerId,
+    /// Why.
+    pub reason: Failure,
+}
+
+/// What the observers wrote down.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// Who is who, by node.
+    pub entries: BTreeMap<NodeId, Entry>,
+    /// The highest number that each key published.
+    pub published: BTreeMap<PeerId, u64>,
+    /// Records published, by node, in order.
+    pub publications: Vec<(NodeId, Record)>,
+    /// Channels that came about.
+    pub ups: Vec<Up>,
+    /// Channels that ended.
+    pub downs: Vec<Down>,
+    /// The last answered ping, by node and member: when, and on which connection.
+    pub pings: BTreeMap<(NodeId, PeerId), (Nanos, ConnId)>,
+    /// All other notices.
+    pub notices: Vec<(Nanos, NodeId, Notice)>,
+    /// What intruders met, by node.
+    pub intruders: Vec<(NodeId, Seen)>,
+    contents: BTreeMap<(PeerId, u64), Record>,
+    /// Numbers in the database, by node and key on the disk.
+    durable: BTreeMap<(NodeId, Vec<u8>), u64>,
+}
+
+impl Book {
+    fn members(&self) -> BTreeSet<PeerId> {
+        let members = self.entries.values().filter(|entry| entry.lock_record.is_some());
+        members.map(|entry| PeerId::from_public_key(&entry.public_key)).collect()
+    }
+
+    fn publish(&mut self, sim: &Sim<Actor>, node: NodeId, record: &Record) -> Result<(), String> {
+        let entry = &self.entries[&node];
+        if *record.public_key() != entry.public_key {
+            return Err("E4: it published a record of another key".into());
+        }
+        let stored = sim.durable(node).and_then(|disk| disk.get(OWN));
+        let is_lock = entry.lock_record.as_ref().is_some_and(|lock| lock.as_bytes() == record.as_bytes());
+        if !is_lock && stored.is_none_or(|stored| stored != record.as_bytes()) {
+            return Err(format!("E3: it published {} before that was stored", record.seq()));
+        }
+        let (peer, seq) = (record.peer_id(), record.seq());
+        let highest = self.published.entry(peer).or_insert(seq);
+        if seq < *highest {
+            return Err(format!("E1: it published {seq} after {highest}"));
+        }
+        *highest = seq;
+        let first = self.contents.entry((peer, seq)).or_insert_with(|| record.clone());
+        if !first.same_content(record) {
+            return Err(format!("E2: {seq} stands for two contents"));
+        }
+        self.publications.push((node, record.clone()));
+        Ok(())
+    }
+
+    fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
+        let Some(disk) = sim.durable(node) else { return Ok(()) };
+        for entry in self.entries.values() {
+            let key = peer_key(&entry.public_key);
+            if let Some(bytes) = disk.get(&key) {
+                let stored = decode_peer(entry.public_key, bytes);
+                let seq = stored.record.as_ref().map_or(0, Record::seq);
+                Self::not_back(&mut self.durable, node, key, seq)?;
+            } else if self.durable.contains_key(&(node, key)) {
+                return Err("C3: an entry of the database is gone".into());
+            }
+        }
+        if let Some(bytes) = disk.get(OWN) {
+            Self::not_back(&mut self.durable, node, OWN.to_vec(), decode_record(bytes).seq())?;
+        } else if self.durable.contains_key(&(node, OWN.to_vec())) {
+            return Err("C3: the own record is gone from the database".into());
+        }
+        Ok(())
+    }
+
+    fn not_back(
+        durable: &mut BTreeMap<(NodeId, Vec<u8>), u64>,
+        node: NodeId,
+        key: Vec<u8>,
+        seq: u64,
+    ) -> Result<(), String> {
+        let before = durable.insert((node, key), seq).unwrap_or(0);
+        if seq < before {
+            return Err(format!("C3: the database went back from {before} to {seq}"));
+        }
+        Ok(())
+    }
+}
+
+/// Has all rules checked after every event from now on, and written down what happens.
+pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
+    let book = Rc::clone(book);
+    sim.observe(move |sim, step| {
+        let mut book = book.borrow_mut();
+        let book = &mut *book;
+        if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
+            book.look_at_disk(sim, step.node)?;
+        }
+        for output in step.outputs {
+            if let Output::Observed(seen) = output {
+                look(book, sim, step, seen)?;
+            }
+        }
+        Ok(())
+    });
+}
+
+fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -> Result<(), String> {
+    let (at, node) = (sim.now(), step.node);
+    match seen {
+        Seen::Published(record) => book.publish(sim, node, record)?,
+        Seen::ChannelUp { peer, stream, origin } => {
+            if !book.members().contains(peer) {
+                return Err(format!("C1: a channel with {peer}, which is no member"));
+            }
+            if book.entries[&node].lock_record.is_none() {
+                return Err(format!("C1: a stranger has a channel with {peer}"));
+            }
+            let other_end = book.entries.keys().find(|other| {
+                let other = sim.machine(**other).and_then(Actor::as_node);
+                other.is_some_and(|other| other.has_stream(stream.peer()))
+            });
+            if let Some(other) = other_end
+                && PeerId::from_public_key(&book.entries[other].public_key) != *peer
+            {
+                return Err(format!("C1: the channel with {peer} leads to {other}"));
+            }
+            book.ups.push(Up { at, node, peer: *peer, origin: *origin });
+        }
+        Seen::ChannelDown { peer, reason } => {
+            book.downs.push(Down { at, node, peer: *peer, reason: *reason });
+        }
+        Seen::Notice(Notice::Ping { peer, conn, .. }) => {
+            book.pings.insert((node, *peer), (at, *conn));
+        }
+        Seen::Notice(notice) => book.notices.push((at, node, *notice)),
+        Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),
+        Seen::IntruderFinished | Seen::IntruderClosed => book.intruders.push((node, seen.clone())),
+        Seen::Rejected(_) => {}
+    }
+    Ok(())
+}

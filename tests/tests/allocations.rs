@@ -1,0 +1,74 @@
+//! After `Node::new` the core allocates nothing: a cluster meshes, moves, loses packets, crashes and is cut,
+//! with a counting allocator around every call into a node.
+//!
+//! `Node::snapshot`, which makes an owned copy for people, is not called by a driver, and not counted here.
+
+use std::cell::Cell;
+
+use coracle_core::node::Command;
+use coracle_sim::{Choices, Faults, MILLISECOND, SECOND};
+use coracle_tests::cluster::{Cluster, Order, home};
+use coracle_tests::sim_node::PORT;
+
+thread_local! {
+    /// Calls into the core, and allocations in them.
+    static COUNTED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// Counts what one call allocates.
+fn count(call: &mut dyn FnMut()) {
+    let info = allocation_counter::measure(call);
+    let (calls, allocations) = COUNTED.get();
+    COUNTED.set((calls + 1, allocations + info.count_total));
+}
+
+#[test]
+fn the_core_allocates_nothing_after_new() {
+    for seed in 0..6 {
+        let mut choices = Choices::from_seed(seed);
+        let mut faults = Faults::drawn(&mut choices);
+        faults.link.loss = 100_000;
+        faults.streams.broken = 2_000;
+        faults.chaos.crash = 0;
+        COUNTED.set((0, 0));
+        let mut cluster = Cluster::with(choices, faults, 4, |_, setup| setup.meter = count);
+        for turn in 0..8_u8 {
+            let position = usize::from(turn % 4);
+            cluster.sim.run_for(8 * SECOND).unwrap();
+            cluster.move_to(position, home(100 + turn));
+            let (node, other) = (cluster.nodes[position], cluster.peer((position + 1) % 4));
+            let id = cluster.member(position).unwrap().view(&other).unwrap().node_id;
+            for command in [
+                Command::Ping(other),
+                Command::LookUp(id),
+                Command::Hint(other, (home(200), PORT).into()),
+                // Refused: we are no other member.
+                Command::Ping(cluster.peer(position)),
+            ] {
+                cluster.sim.command(node, Order::Node(command));
+            }
+        }
+        cluster.sim.crash(cluster.nodes[1]);
+        cluster.sim.run_for(20 * SECOND).unwrap();
+        cluster.heal();
+        let took = cluster.expect_mesh(120 * SECOND);
+        cluster.sim.command(cluster.nodes[2], Order::Node(Command::Shutdown));
+        cluster.sim.run_for(10 * SECOND).unwrap();
+        let (calls, allocations) = COUNTED.get();
+        println!(
+            "seed {seed}: {allocations} allocations in {calls} calls, {} s, healed in {} ms",
+            cluster.sim.now() / SECOND,
+            took / MILLISECOND
+        );
+        assert!(calls > 5_000, "seed {seed}: too little happened: {calls} calls");
+        assert_eq!(allocations, 0, "seed {seed}: the core allocated");
+    }
+}
+
+/// The counter counts.
+#[test]
+fn an_allocation_would_be_seen() {
+    COUNTED.set((0, 0));
+    count(&mut || drop(Vec::<u8>::with_capacity(9)));
+    assert_eq!(COUNTED.get(), (1, 1));
+}

@@ -1,0 +1,51 @@
+//! Operators that move to other addresses and keep their keys: the mesh heals by itself.
+
+use coracle_core::cluster::Origin;
+use coracle_sim::{Choices, Faults, MILLISECOND, SECOND};
+use coracle_tests::cluster::{Cluster, home};
+
+#[test]
+fn four_nodes_form_a_mesh() {
+    for seed in 0..5 {
+        let mut cluster = Cluster::new(Choices::from_seed(seed), Faults::none(), 4);
+        let took = cluster.expect_mesh(10 * SECOND);
+        println!("seed {seed}: mesh of four after {} ms", took / MILLISECOND);
+        cluster.expect_calm(60 * SECOND);
+    }
+}
+
+/// Two of four move at once. Neither knows where the other is: the two that stayed tell them.
+#[test]
+fn two_of_four_move_at_once() {
+    for seed in 0..10 {
+        let mut cluster = Cluster::new(Choices::from_seed(seed), Faults::none(), 4);
+        cluster.expect_mesh(10 * SECOND);
+        cluster.expect_calm(30 * SECOND);
+        let before = cluster.book().ups.len();
+        cluster.move_to(2, home(102));
+        cluster.move_to(3, home(103));
+        let moved_at = cluster.sim.now();
+        cluster.sim.run_for(SECOND).unwrap();
+        let took = cluster.expect_mesh(120 * SECOND);
+        println!("seed {seed}: two of four moved, mesh again after {} ms", took / MILLISECOND);
+        cluster.expect_calm(60 * SECOND);
+        let book = cluster.book();
+        let (two, three) = (cluster.peer(2), cluster.peer(3));
+        let between: Vec<_> = book.ups[before..]
+            .iter()
+            .filter(|up| up.at > moved_at)
+            .filter(|up| {
+                (up.node == cluster.nodes[2] && up.peer == three)
+                    || (up.node == cluster.nodes[3] && up.peer == two)
+            })
+            .collect();
+        assert!(
+            between.iter().any(|up| up.origin == Origin::Discovered),
+            "seed {seed}: found otherwise than by discv5: {between:?}"
+        );
+        for position in [2, 3] {
+            let record = cluster.member(position).unwrap().node().record().unwrap();
+            assert_eq!(record.tcp_endpoints().next().unwrap().ip(), home(100 + position as u8));
+        }
+    }
+}
