@@ -235,6 +235,15 @@ impl Cluster {
         (!same).then(|| format!("{left} and {right} do not use the same channel: {streams:?}"))
     }
 
+    /// Lets this much time pass.
+    ///
+    /// # Panics
+    ///
+    /// If a rule is broken; the message has the seed.
+    pub fn run(&mut self, time: Nanos) {
+        self.sim.run_for(time).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+
     /// Runs until the mesh is full; how long that took, or why it is not by then.
     ///
     /// # Errors
@@ -270,7 +279,7 @@ impl Cluster {
     /// If a channel came or went.
     pub fn expect_calm(&mut self, time: Nanos) {
         let before = (self.book().ups.len(), self.book().downs.len());
-        self.sim.run_for(time).unwrap_or_else(|failure| panic!("{failure}"));
+        self.run(time);
         let book = self.book();
         let (ups, downs) = (&book.ups[before.0..], &book.downs[before.1..]);
         assert!(ups.is_empty() && downs.is_empty(), "channels flap: {ups:?} {downs:?}");

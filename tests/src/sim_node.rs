@@ -32,6 +32,18 @@ const WALL_CLOCK_MS: u64 = 1_700_000_000_000;
 /// Runs one call into the core; a test puts a counter around it.
 pub type Meter = fn(&mut dyn FnMut());
 
+/// A fault planted into the driver, to see that an observer notices it: an oracle that never failed proves
+/// nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// "Stored" is said of the own record, and nothing is written.
+    OwnRecordNotWritten,
+    /// A start finds no own record in the database, and no wall clock either.
+    OwnRecordForgotten,
+    /// Every second entry of a member is written as the lock file has it.
+    OldEntriesWritten,
+}
+
 /// What a node is made from at every start, beside its disk and its addresses.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -47,6 +59,8 @@ pub struct Setup {
     pub ping_interval: Duration,
     /// Put around every call into the core.
     pub meter: Meter,
+    /// What is wrong with its driver.
+    pub plant: Option<Plant>,
 }
 
 impl Setup {
@@ -59,6 +73,7 @@ impl Setup {
             bootnodes: Vec::new(),
             ping_interval: Duration::from_secs(5),
             meter: |call| call(),
+            plant: None,
         }
     }
 }
@@ -111,6 +126,11 @@ struct Link {
 pub struct SimNode {
     node: Node,
     meter: Meter,
+    plant: Option<Plant>,
+    /// The members as the lock file has them, and how many entries were written: for
+    /// [`Plant::OldEntriesWritten`].
+    old: Vec<MemberConfig>,
+    entries_written: u64,
     streams: BTreeMap<ConnId, StreamId>,
     conns: BTreeMap<StreamId, ConnId>,
     links: BTreeMap<StreamId, Link>,
@@ -136,15 +156,20 @@ impl SimNode {
         }
         let secret = SecretKey::from_bytes(&setup.secret).expect("a valid key");
         let mut config = Config::new(secret, Seed::new(boot.seed), members);
-        config.wall_clock_ms = WALL_CLOCK_MS + boot.now / 1_000_000;
         config.lock_record.clone_from(&setup.lock_record);
-        config.stored_record = boot.disk.get(OWN).map(|bytes| decode_record(bytes));
+        if setup.plant != Some(Plant::OwnRecordForgotten) {
+            config.wall_clock_ms = WALL_CLOCK_MS + boot.now / 1_000_000;
+            config.stored_record = boot.disk.get(OWN).map(|bytes| decode_record(bytes));
+        }
         config.bound = Bound { udp4: Some(PORT), tcp4: Some(PORT), ..Bound::default() };
         config.bootnodes.clone_from(&setup.bootnodes);
         config.ping_interval = setup.ping_interval;
         Self {
             node: Node::new(Instant::from_nanos(boot.now), config).expect("a valid configuration"),
             meter: setup.meter,
+            plant: setup.plant,
+            old: setup.members.clone(),
+            entries_written: 0,
             streams: BTreeMap::new(),
             conns: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -321,13 +346,7 @@ impl SimNode {
                         cx.resume(*stream);
                     }
                 }
-                Action::Store { id, item } => {
-                    let write = match item {
-                        StoreItem::Own(record) => cx.put(OWN, record.as_bytes()),
-                        StoreItem::Peer(peer) => cx.put(&peer_key(&peer.public_key), &encode_peer(&peer)),
-                    };
-                    self.writes.insert(write, id);
-                }
+                Action::Store { id, item } => self.store(cx, now, id, item),
                 // Nobody resolves names here.
                 Action::Resolve { id, .. } => {
                     self.call(|node| node.handle_event(now, Event::Resolved(id, &[])));
@@ -350,6 +369,25 @@ impl SimNode {
         } else if let Some(link) = self.links.get_mut(&stream) {
             link.unwritten.extend_from_slice(&bytes[taken..]);
         }
+    }
+
+    fn store(&mut self, cx: &mut Cx<'_>, now: Instant, id: StoreId, item: StoreItem) {
+        let write = match item {
+            StoreItem::Own(_) if self.plant == Some(Plant::OwnRecordNotWritten) => {
+                self.call(|node| node.handle_event(now, Event::Stored(id)));
+                return;
+            }
+            StoreItem::Own(record) => cx.put(OWN, record.as_bytes()),
+            StoreItem::Peer(mut peer) => {
+                self.entries_written += 1;
+                if self.plant == Some(Plant::OldEntriesWritten) && self.entries_written.is_multiple_of(2) {
+                    let old = self.old.iter().find(|member| member.public_key == peer.public_key);
+                    peer.record = old.and_then(|member| member.lock_record.clone());
+                }
+                cx.put(&peer_key(&peer.public_key), &encode_peer(&peer))
+            }
+        };
+        self.writes.insert(write, id);
     }
 
     fn close(&mut self, cx: &mut Cx<'_>, conn: ConnId) {

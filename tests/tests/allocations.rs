@@ -34,7 +34,7 @@ fn the_core_allocates_nothing_after_new() {
         let mut cluster = Cluster::with(choices, faults, 4, |_, setup| setup.meter = count);
         for turn in 0..8_u8 {
             let position = usize::from(turn % 4);
-            cluster.sim.run_for(8 * SECOND).unwrap();
+            cluster.run(8 * SECOND);
             cluster.move_to(position, home(100 + turn));
             let (node, other) = (cluster.nodes[position], cluster.peer((position + 1) % 4));
             let id = cluster.member(position).unwrap().view(&other).unwrap().node_id;
@@ -49,11 +49,11 @@ fn the_core_allocates_nothing_after_new() {
             }
         }
         cluster.sim.crash(cluster.nodes[1]);
-        cluster.sim.run_for(20 * SECOND).unwrap();
+        cluster.run(20 * SECOND);
         cluster.heal();
         let took = cluster.expect_mesh(120 * SECOND);
         cluster.sim.command(cluster.nodes[2], Order::Node(Command::Shutdown));
-        cluster.sim.run_for(10 * SECOND).unwrap();
+        cluster.run(10 * SECOND);
         let (calls, allocations) = COUNTED.get();
         println!(
             "seed {seed}: {allocations} allocations in {calls} calls, {} s, healed in {} ms",

@@ -19,11 +19,11 @@ fn a_stranger_has_no_channel() {
     members.push(coracle_core::cluster::MemberConfig::from_lock(own.clone()));
     let stranger = cluster.add(home(2), Setup::new([77; 32], members, None));
     cluster.sim.crash(cluster.nodes[0]);
-    cluster.sim.run_for(SECOND).unwrap();
+    cluster.run(SECOND);
     // The one that starts again knows the old address only.
     cluster.sim.restart(cluster.nodes[0]);
     cluster.expect_mesh(60 * SECOND);
-    cluster.sim.run_for(60 * SECOND).unwrap();
+    cluster.run(60 * SECOND);
     assert_eq!(cluster.gap(), None);
     let book = cluster.book();
     let refused = |notice: &Notice| matches!(notice, Notice::Refused { reason: Failure::NotAMember(peer), .. } if *peer == own.peer_id());
@@ -52,7 +52,7 @@ fn strangers_and_our_own_key_are_refused_before_any_data() {
         let mut cluster = Cluster::new(Choices::from_seed(2), Faults::none(), 2);
         let intruder = cluster.add_intruder(home(66), key);
         cluster.sim.command(intruder, Order::Dial((home(0), PORT).into()));
-        cluster.sim.run_for(20 * SECOND).unwrap();
+        cluster.run(20 * SECOND);
         let book = cluster.book();
         let seen: Vec<&Seen> = book.intruders.iter().map(|(_, seen)| seen).collect();
         assert!(matches!(seen[..], [Seen::IntruderFinished, Seen::IntruderClosed]), "{name}: {seen:?}");

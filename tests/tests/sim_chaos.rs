@@ -1,4 +1,5 @@
 //! Chaos first, then heal, then a deadline (rules C2 and C4), and the proof that a run can be had again.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is a test
 
 use coracle_sim::{Choices, Faults, MILLISECOND, Nanos, Recording, SECOND, TraceHash};
 use coracle_tests::cluster::{Cluster, home};
@@ -14,7 +15,7 @@ fn campaign(mut choices: Choices) -> (Nanos, Cluster) {
     let mut cluster = Cluster::new(choices, faults, 4);
     let mut next_home = 100;
     while cluster.sim.now() < CHAOS {
-        cluster.sim.run_for(5 * SECOND).unwrap();
+        cluster.run(5 * SECOND);
         for position in 0..4 {
             if cluster.sim.choices().lane("test.move", position).chance(60_000) {
                 cluster.move_to(position as usize, home(next_home));
@@ -57,7 +58,7 @@ fn a_partition_heals() {
         cluster.expect_mesh(10 * SECOND);
         let cut = [cluster.nodes[0], cluster.nodes[3]];
         cluster.sim.partition(&cut);
-        cluster.sim.run_for(90 * SECOND).unwrap();
+        cluster.run(90 * SECOND);
         assert!(cluster.gap().is_some(), "a channel through a partition");
         cluster.heal();
         let took = cluster.expect_mesh(DEADLINE);
@@ -74,11 +75,11 @@ fn moves_during_a_partition_heal_through_the_one_that_stayed() {
         cluster.expect_mesh(10 * SECOND);
         let cut = [cluster.nodes[0], cluster.nodes[3]];
         cluster.sim.partition(&cut);
-        cluster.sim.run_for(20 * SECOND).unwrap();
+        cluster.run(20 * SECOND);
         for position in 1..4 {
             cluster.move_to(position, home(100 + position as u8));
         }
-        cluster.sim.run_for(40 * SECOND).unwrap();
+        cluster.run(40 * SECOND);
         cluster.heal();
         let took = cluster.expect_mesh(DEADLINE);
         println!("seed {seed}: mesh {} ms after the partition", took / MILLISECOND);

@@ -25,7 +25,7 @@ fn two_of_four_move_at_once() {
         cluster.move_to(2, home(102));
         cluster.move_to(3, home(103));
         let moved_at = cluster.sim.now();
-        cluster.sim.run_for(SECOND).unwrap();
+        cluster.run(SECOND);
         let took = cluster.expect_mesh(120 * SECOND);
         println!("seed {seed}: two of four moved, mesh again after {} ms", took / MILLISECOND);
         cluster.expect_calm(60 * SECOND);

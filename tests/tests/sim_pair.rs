@@ -55,7 +55,7 @@ fn a_record_newer_than_the_lock_is_exchanged() {
         }
     });
     cluster.expect_mesh(5 * SECOND);
-    cluster.sim.run_for(30 * SECOND).unwrap();
+    cluster.run(30 * SECOND);
     let published = cluster.member(1).unwrap().node().record().unwrap().clone();
     assert!(published.seq() > 5);
     let member = cluster.member(0).unwrap();
