@@ -1,4 +1,5 @@
 //! `coracle run` as an operator meets it: processes, real sockets, kill -9, and what goes wrong.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test: every failure is one
 
 use std::{
     fs,

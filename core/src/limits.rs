@@ -58,6 +58,8 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the wish to close a channel in good order until it is closed in any.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time that the first record waits for the configured hostname's first answer.
+pub const RESOLVE_FIRST_WAIT: Duration = Duration::from_secs(3);
 /// Time between two queries of the configured hostname.
 pub const RESOLVE_INTERVAL: Duration = Duration::from_secs(60);
 /// Time until a failed hostname query, or one that was never answered, is tried again.

@@ -1,5 +1,7 @@
 //! After `Discovery::new` the machine allocates nothing: four nodes handshake, look each other up,
-//! move and lose packets for an hour under a counting allocator.
+//! move and lose packets for a quarter of an hour under a counting allocator.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -35,7 +37,7 @@ fn settle(nodes: &mut [Node], flying: &mut VecDeque<Packet>, now: Instant, event
             let mut buf = [0; MAX_PACKET_SIZE];
             while let Some((to, len)) = node.discovery.poll_transmit(&node.identity, now, &mut buf) {
                 count += 1;
-                if count % 7 != 0 {
+                if !count.is_multiple_of(7) {
                     assert!(flying.len() < flying.capacity(), "the test's own queue must not grow");
                     flying.push_back((node.endpoint, to, len, buf));
                 }
@@ -60,20 +62,20 @@ fn settle(nodes: &mut [Node], flying: &mut VecDeque<Packet>, now: Instant, event
     }
 }
 
-fn an_hour(nodes: &mut [Node], flying: &mut VecDeque<Packet>) -> [usize; 3] {
+fn a_while(nodes: &mut [Node], flying: &mut VecDeque<Packet>) -> [usize; 3] {
     let mut now = Instant::from_millis(1);
     let mut events = [0; 3];
     let mut seq = 1;
-    for turn in 0..3600_u64 {
+    for turn in 0..900_u64 {
         let (a, b) = ((turn % 4) as usize, (turn / 4 % 4) as usize);
         let target = nodes[b].identity.node_id();
         let discovery = &mut nodes[a].discovery;
         // To itself, or while too much is under way, it is refused; that allocates nothing either.
         let _ = discovery.talk(now, target, b"test", b"question");
-        if turn % 10 == 0 {
+        if turn.is_multiple_of(5) {
             let _ = discovery.lookup(now, target);
         }
-        if turn % 600 == 0 {
+        if turn.is_multiple_of(150) {
             seq += 1;
             let endpoint = SocketAddr::from(([127, 0, 0, a as u8 + 1], 9000 + seq as u16));
             let newer = record(&nodes[a].identity, seq, endpoint);
@@ -116,10 +118,21 @@ fn nothing_is_allocated_after_new() {
     }
     let mut flying = VecDeque::with_capacity(256);
     let mut events = [0; 3];
-    let counted = allocation_counter::measure(|| events = an_hour(&mut nodes, &mut flying));
-    // It was a real hour: PONGs, lookups and TALK answers in numbers.
+    let counted = allocation_counter::measure(|| events = a_while(&mut nodes, &mut flying));
+    // Much happened: PONGs, lookups and TALK answers in numbers.
     assert!(events.iter().all(|count| *count > 100), "{events:?}");
     assert_eq!(counted.count_total, 0, "{counted:?}");
     // The counter counts.
     assert!(allocation_counter::measure(|| drop(Vec::<u8>::with_capacity(9))).count_total > 0);
+}
+
+#[test]
+fn the_default_configuration_takes_as_much_as_it_says() {
+    let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&[1; 32]).unwrap());
+    let record = record(&identity, 1, SocketAddr::from(([127, 0, 0, 1], 9000)));
+    let rng = Seed::new([1; 32]).stream("discovery");
+    let mut made = None;
+    let counted =
+        allocation_counter::measure(|| made = Some(Discovery::new(Config::default(), &record, rng)));
+    assert!((1 << 20..2 << 20).contains(&counted.bytes_current), "{counted:?}");
 }

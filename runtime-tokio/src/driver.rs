@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -94,7 +95,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn spawn(node: Node, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = mpsc::channel(64);
-        let (notices, _) = broadcast::channel(1024);
+        let (notices, from_start) = broadcast::channel(1024);
         let (done, stopped) = watch::channel(false);
         let (stream_tx, stream_rx) = mpsc::channel(256);
         let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
@@ -126,7 +127,7 @@ impl Driver {
             }
             .instrument(span),
         );
-        Handle { peer_id, to, notices, stopped }
+        Handle { peer_id, to, notices, from_start: Arc::new(Mutex::new(Some(from_start))), stopped }
     }
 
     async fn run(mut self) {

@@ -1,5 +1,7 @@
 //! What the embedder holds: commands in, notices and snapshots out.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use coracle_core::{
     id::PeerId,
     node::{Command, Notice, RequestError, RequestId, Snapshot},
@@ -24,6 +26,8 @@ pub struct Handle {
     pub(crate) peer_id: PeerId,
     pub(crate) to: mpsc::Sender<ToDriver>,
     pub(crate) notices: broadcast::Sender<Notice>,
+    /// Subscribed before the driver ran: goes to whoever asks first.
+    pub(crate) from_start: Arc<Mutex<Option<broadcast::Receiver<Notice>>>>,
     /// True once the driver has ended and everything is stored.
     pub(crate) stopped: watch::Receiver<bool>,
 }
@@ -34,10 +38,12 @@ impl Handle {
         self.peer_id
     }
 
-    /// Everything the node tells from now on. A receiver that falls more than 1,024 notices behind
-    /// misses the oldest and is told so; the node never waits for it.
+    /// Everything the node tells: the first time this is called from the node's start on (the node
+    /// runs already when the embedder gets this handle), later from now on. A receiver that falls
+    /// more than 1,024 notices behind misses the oldest and is told so; the node never waits for it.
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
+        let mut from_start = self.from_start.lock().unwrap_or_else(PoisonError::into_inner);
+        from_start.take().unwrap_or_else(|| self.notices.subscribe())
     }
 
     /// Asks the node for something. The outer error says that it has stopped, the inner one why it

@@ -38,6 +38,11 @@ impl<'a> Live<'a> {
         Self { out, table, started: Instant::now(), verbose }
     }
 
+    /// Whether a person watches a live table.
+    pub(super) fn is_watched(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Milliseconds since the beginning.
     pub(super) fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -8,6 +8,7 @@ use super::{
     peer::Peer,
     requests::{Ask, Contact, Nodes, Origin, Outcome},
     responses::{Answer, NodesPlan, Pick, Response, Taken},
+    session::{Generation, Opened},
     table::shareable,
 };
 use crate::{
@@ -15,16 +16,17 @@ use crate::{
 };
 
 impl Discovery {
-    /// An authenticated message. `repeated`: its packet was decrypted before, so it proves nothing
-    /// about the present.
+    /// An authenticated message. If its packet was decrypted before, it proves nothing about the
+    /// present.
     pub(super) fn on_message<C: Crypto>(
         &mut self,
         crypto: &C,
         now: Instant,
         peer: Peer,
         text: &[u8],
-        repeated: bool,
+        opened: Opened,
     ) {
+        let Opened { generation, repeated, .. } = opened;
         let message = match Message::decode(text) {
             Ok(message) => message,
             Err(error) => {
@@ -38,17 +40,19 @@ impl Discovery {
         };
         match message {
             Message::Ping { id, enr_seq } => {
-                self.respond(Response { peer, wire_id: id, answer: Answer::Pong });
+                self.respond(Response { peer, wire_id: id, generation, answer: Answer::Pong });
                 if !repeated {
                     self.claimed_seq(now, &peer, enr_seq);
                 }
             }
             Message::FindNode { id, distances } => {
                 let plan = self.plan_nodes(&peer, &distances);
-                self.respond(Response { peer, wire_id: id, answer: Answer::Nodes(plan) });
+                self.respond(Response { peer, wire_id: id, generation, answer: Answer::Nodes(plan) });
             }
             Message::TalkReq { .. } if repeated => {}
-            Message::TalkReq { id, protocol, request } => self.on_talk(now, peer, id, protocol, request),
+            Message::TalkReq { id, protocol, request } => {
+                self.on_talk(now, (peer, id, generation), protocol, request);
+            }
             Message::Pong { id, enr_seq, ip, port } => {
                 let Some(key) = self.answered(&peer, &id, |ask| matches!(ask, Ask::Ping)) else { return };
                 self.on_pong(now, &peer, key, enr_seq);
@@ -79,7 +83,11 @@ impl Discovery {
         if node.is_none() {
             self.event(Event::Reachable { id: peer.id, endpoint: peer.endpoint, rtt });
         }
-        self.refresh_at.get_or_insert(now + self.config.refresh);
+        if self.refresh_at.is_none() {
+            // Somebody is there: now the own id can be looked up, and the table kept fresh.
+            self.refresh_at = Some(now + self.config.refresh);
+            self.own_lookup_at.get_or_insert(now);
+        }
         self.finish(now, key, Outcome::Pong { enr_seq });
         self.claimed_seq(now, peer, enr_seq);
     }
@@ -112,6 +120,13 @@ impl Discovery {
             if distance == 0 {
                 let _ = picks.push(Pick { node: None, len: self.local.as_bytes().len() });
                 continue;
+            }
+            // A member is shown its own record in any case: it may have lost a newer one.
+            if self.local.node_id().log_distance(&peer.id) == distance
+                && let Some((key, node)) = self.table.entry(&peer.id)
+                && (node.member || node.verified)
+            {
+                let _ = picks.push(Pick { node: Some(key), len: node.record.as_bytes().len() });
             }
             let to = peer.endpoint.ip();
             let nodes = || self.table.relayable(distance, to).filter(|(_, n)| n.record.node_id() != peer.id);
@@ -200,6 +215,10 @@ impl Discovery {
     fn learned(&mut self, now: Instant, peer: &Peer, origin: Origin, record: &Record) {
         let id: NodeId = record.node_id();
         if id == self.local.node_id() {
+            let newer = record.seq() > self.local.seq();
+            if newer || (record.seq() == self.local.seq() && !record.same_content(&self.local)) {
+                self.event(Event::OwnRecordSeen { record: record.clone(), from: peer.id });
+            }
             return;
         }
         let source = if id == peer.id { RecordSource::Owner } else { RecordSource::Relayed(peer.id) };
@@ -220,13 +239,14 @@ impl Discovery {
         }
     }
 
-    fn on_talk(&mut self, now: Instant, peer: Peer, wire_id: WireId, protocol: &[u8], request: &[u8]) {
+    fn on_talk(&mut self, now: Instant, from: (Peer, WireId, Generation), protocol: &[u8], request: &[u8]) {
         if !self.talk_protocols.iter().any(|accepted| accepted == protocol) {
-            self.respond(Response { peer, wire_id, answer: Answer::NoTalk });
+            let (peer, wire_id, generation) = from;
+            self.respond(Response { peer, wire_id, generation, answer: Answer::NoTalk });
             return;
         }
         let deadline = now + self.config.talk_timeout;
-        match self.talks.take(peer, wire_id, protocol, request, deadline) {
+        match self.talks.take(from, protocol, request, deadline) {
             Taken::New(key) => {
                 self.events.places.add(waiting::TALK, key.index());
             }

@@ -214,12 +214,12 @@ impl Discovery {
         if self.responses.is_full() {
             return Err(RequestError::Full);
         }
-        let (peer, wire_id) = (talk.peer, talk.wire_id);
+        let (peer, wire_id, generation) = (talk.peer, talk.wire_id, talk.generation);
         if !talk.set_answer(response) {
             return Err(RequestError::TooLarge);
         }
         self.talks.deadlines.clear(id.0.index());
-        self.respond(Response { peer, wire_id, answer: Answer::Talk(id.0) });
+        self.respond(Response { peer, wire_id, generation, answer: Answer::Talk(id.0) });
         Ok(())
     }
 
@@ -280,7 +280,9 @@ impl Discovery {
         }
         let owned = self.openings.find(&peer);
         if owned.and_then(|at| self.openings.get(at)).is_some_and(|opening| opening.owner == key) {
-            self.close_opening(&peer);
+            if let Some(mut opening) = self.close_opening(&peer) {
+                self.keep_offered(now, &peer, &mut opening);
+            }
             self.release(now, &peer, answered);
         }
         match origin {

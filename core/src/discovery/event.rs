@@ -89,6 +89,21 @@ pub enum Event {
         /// Where it came from.
         source: RecordSource,
     },
+    /// A verified record of our own with a higher sequence number than the one we send, or with the
+    /// same and other content: our store was lost, or another process has our key.
+    OwnRecordSeen {
+        /// The record.
+        record: Record,
+        /// Who showed it.
+        from: NodeId,
+    },
+    /// A member signed two records with one sequence number. The first one is kept.
+    Equivocation {
+        /// The other one.
+        record: Record,
+        /// Where it came from.
+        source: RecordSource,
+    },
     /// A node answered a PING.
     Reachable {
         /// Who.

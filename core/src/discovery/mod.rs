@@ -10,6 +10,49 @@
 //! [`Discovery::poll_event`] until both return `None`; then sleep until
 //! [`Discovery::next_timeout`] or a datagram. Packets are encoded at the moment they are polled.
 //!
+//! ```
+//! # #[cfg(feature = "alloc")] {
+//! use coracle_core::{
+//!     crypto::{Identity, RustCrypto, SecretKey},
+//!     discovery::{Config, Discovery, Event},
+//!     limits::MAX_PACKET_SIZE,
+//!     record::Builder,
+//!     rng::Seed,
+//!     time::Instant,
+//! };
+//!
+//! // Two nodes; a real seed comes from the system, and is fresh at each start.
+//! let mut nodes = [1, 2].map(|n| {
+//!     let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&[n; 32]).unwrap());
+//!     let mut builder = Builder::new();
+//!     builder.set_ip4(Some([127, 0, 0, n].into())).unwrap().set_udp4(Some(9000)).unwrap();
+//!     let record = builder.sign(1, &identity).unwrap();
+//!     let rng = Seed::new([n; 32]).stream("discovery");
+//!     (identity, Discovery::new(Config::default(), &record, rng))
+//! });
+//! let now = Instant::from_millis(1);
+//! let other = nodes[1].1.local_record().clone();
+//! let ping = nodes[0].1.ping(now, &other).unwrap();
+//!
+//! // The driver's loop, with a network that takes no time.
+//! let mut buf = [0; MAX_PACKET_SIZE];
+//! let pong = loop {
+//!     for (from, to) in [(0, 1), (1, 0)] {
+//!         let source = nodes[from].1.local_record().udp_endpoints().next().unwrap();
+//!         let (identity, sender) = &mut nodes[from];
+//!         let Some((_, len)) = sender.poll_transmit(identity, now, &mut buf) else { continue };
+//!         let (identity, receiver) = &mut nodes[to];
+//!         receiver.handle_datagram(identity, now, source, &mut buf[..len]);
+//!     }
+//!     let events = core::iter::from_fn(|| nodes[0].1.poll_event());
+//!     if let Some(Event::Pong { request, .. }) = { events }.find(|e| matches!(e, Event::Pong { .. })) {
+//!         break request;
+//!     }
+//! };
+//! assert_eq!(pong, ping);
+//! # }
+//! ```
+//!
 //! # Invariants
 //!
 //! - A session belongs to a node id at an endpoint. Its keys are replaced only after a message under

@@ -9,7 +9,8 @@ use super::{
     machine::{Discovery, owed},
     packet::{self, Auth, ChallengeData, Nonce, Packet},
     peer::{Peer, canonical},
-    requests::{Challenged, Opening},
+    requests::{Ask, Challenged, Contact, Nodes, Opening, Origin},
+    session::{Generation, Opened},
     table::Offered,
 };
 use crate::{
@@ -20,6 +21,9 @@ use crate::{
     record::Record,
     time::Instant,
 };
+
+/// The first message under new keys.
+const FRESH: Opened = Opened { generation: Generation::Current, repeated: false, renewed: false };
 
 /// The parts of a handshake packet's authdata that the handshake is checked by.
 struct Proof<'a> {
@@ -66,20 +70,23 @@ impl Discovery {
         let Packet { nonce, header, message, .. } = packet;
         let crypto = identity.crypto();
         let in_session = self.sessions.using(&peer);
-        let mut repeated = in_session.and_then(|session| session.open(crypto, now, &nonce, header, message));
-        if repeated.is_none() && self.confirm(crypto, now, &peer, &nonce, header, message) {
-            repeated = Some(false);
+        let mut opened = in_session.and_then(|session| session.open(crypto, now, &nonce, header, message));
+        if opened.is_none() && self.confirm(crypto, now, &peer, &nonce, header, message) {
+            opened = Some(FRESH);
         }
-        let Some(repeated) = repeated else {
+        let Some(opened) = opened else {
             count(&mut self.counters.undecryptable);
             self.challenge(now, peer, &nonce);
             return;
         };
-        if repeated {
+        if opened.renewed {
+            self.established(&peer, true);
+        }
+        if opened.repeated {
             count(&mut self.counters.repeated_packet);
         }
         let text = message.len().checked_sub(TAG_LEN).and_then(|len| message.get(..len));
-        self.on_message(crypto, now, peer, text.unwrap_or_default(), repeated);
+        self.on_message(crypto, now, peer, text.unwrap_or_default(), opened);
     }
 
     /// Owes the sender of an undecryptable packet a WHOAREYOU: the one that is open, or a new one.
@@ -116,8 +123,23 @@ impl Discovery {
         let Some(mut opening) = self.close_opening(peer) else { return false };
         let handshake = opening.sent.swap_remove(fits);
         self.establish(now, *peer, handshake.public_key, handshake.keys, nonce, true);
+        self.keep_offered(now, peer, &mut opening);
         self.resend(peer, handshake.carried);
+        if handshake.enr_seq > self.local.seq() {
+            self.ask_for_own_record(peer, handshake.public_key);
+        }
         true
+    }
+
+    /// A peer said in its challenge that it has a newer record of ours than we: that is a hint only,
+    /// so ask it to show the record.
+    fn ask_for_own_record(&mut self, peer: &Peer, public_key: PublicKey) {
+        let distance = peer.id.log_distance(&self.local.node_id());
+        let contact = Contact::new(peer.id, peer.endpoint, public_key);
+        let Some(nodes) = Nodes::new(&[distance]) else { return };
+        if self.begin_request(contact, Ask::FindNode(nodes), Origin::Refresh).is_none() {
+            count(&mut self.counters.requests_put_off);
+        }
     }
 
     /// A WHOAREYOU: nonce and source must be those of a packet of ours, and each packet gets one
@@ -194,7 +216,7 @@ impl Discovery {
         self.establish(now, peer, public_key, keys, &nonce, false);
         self.after_their_handshake(&peer);
         let text = message.len().checked_sub(TAG_LEN).and_then(|len| message.get(..len));
-        self.on_message(crypto, now, peer, text.unwrap_or_default(), false);
+        self.on_message(crypto, now, peer, text.unwrap_or_default(), FRESH);
     }
 
     /// The key that a handshake must be signed with: from the record in it, or the one we have. The
@@ -270,10 +292,26 @@ impl Discovery {
         if let Some(session) = self.sessions.using(&peer) {
             session.remember(nonce);
         }
-        count(&mut self.counters.sessions_established);
         self.table.seen_at(&peer.id, peer.endpoint, now, &mut self.rng);
+        self.established(&peer, initiated_by_us);
+    }
+
+    /// New keys are in force.
+    fn established(&mut self, peer: &Peer, initiated_by_us: bool) {
+        count(&mut self.counters.sessions_established);
         let (id, endpoint) = (peer.id, peer.endpoint);
         self.event(Event::SessionEstablished { id, endpoint, initiated_by_us });
+    }
+
+    /// An opening ends, but its newest handshake may yet be answered: the keys stay with the session
+    /// that there is. Otherwise a peer that took them up would be heard no more.
+    pub(super) fn keep_offered(&mut self, now: Instant, peer: &Peer, opening: &mut Opening) {
+        let until = now + self.config.old_keys_lifetime;
+        if let Some(handshake) = opening.sent.pop()
+            && let Some(session) = self.sessions.using(peer)
+        {
+            session.offer(handshake.keys, until);
+        }
     }
 
     /// The peer opened a session. If we were opening one too and sent no handshake yet, ours is
@@ -292,7 +330,12 @@ impl Discovery {
     pub(super) fn offer(&mut self, record: &Record, source: RecordSource, now: Instant) {
         match self.table.offer(record, source, now, &mut self.rng) {
             Offered::Taken(key) => self.node_news(Some(key)),
-            Offered::Equivocation => count(&mut self.counters.record_equivocation),
+            Offered::Equivocation => {
+                count(&mut self.counters.record_equivocation);
+                if self.table.is_member(&record.node_id()) {
+                    self.event(Event::Equivocation { record: record.clone(), source });
+                }
+            }
             Offered::PrefixLimit => count(&mut self.counters.prefix_limit),
             Offered::Known(_) | Offered::Refused => {}
         }

@@ -266,6 +266,8 @@ pub(super) struct Handshake {
     pub(super) nonce: Nonce,
     pub(super) keys: Keys,
     pub(super) public_key: PublicKey,
+    /// The sequence number of our record that the peer says it has.
+    pub(super) enr_seq: u64,
     /// The request whose message was in it.
     pub(super) carried: Option<Key>,
 }

@@ -1,6 +1,6 @@
 //! Answers of ours that wait to be sent, and the TALK buffers.
 
-use super::{message::WireId, peer::Peer};
+use super::{message::WireId, peer::Peer, session::Generation};
 use crate::{
     collections::{Deadlines, Key, Slab},
     limits::{MAX_MESSAGE_SIZE, MAX_NODES_PACKETS, MAX_NODES_RECORDS, MAX_TALK_PAYLOAD},
@@ -12,6 +12,8 @@ use crate::{
 pub(super) struct Response {
     pub(super) peer: Peer,
     pub(super) wire_id: WireId,
+    /// The keys that the request came under.
+    pub(super) generation: Generation,
     pub(super) answer: Answer,
 }
 
@@ -101,6 +103,7 @@ impl NodesPlan {
 pub(super) struct Talk {
     pub(super) peer: Peer,
     pub(super) wire_id: WireId,
+    pub(super) generation: Generation,
     /// Protocol and request one after the other; once answered, the answer.
     data: heapless::Vec<u8, MAX_MESSAGE_SIZE>,
     protocol_len: usize,
@@ -164,8 +167,7 @@ impl Talks {
     /// Takes a TALKREQ in, until `deadline`.
     pub(super) fn take(
         &mut self,
-        peer: Peer,
-        wire_id: WireId,
+        (peer, wire_id, generation): (Peer, WireId, Generation),
         protocol: &[u8],
         request: &[u8],
         deadline: Instant,
@@ -174,7 +176,7 @@ impl Talks {
             return Taken::Known;
         }
         let Some(data) = joined(protocol, request) else { return Taken::Full };
-        let talk = Talk { peer, wire_id, data, protocol_len: protocol.len(), answered: false };
+        let talk = Talk { peer, wire_id, generation, data, protocol_len: protocol.len(), answered: false };
         let Ok(key) = self.peers.insert(talk) else { return Taken::Full };
         self.deadlines.set(key.index(), deadline);
         Taken::New(key)

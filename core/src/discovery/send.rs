@@ -92,10 +92,13 @@ impl Discovery {
         let peer = response.peer;
         let session = self.sessions.using(&peer);
         let sealing = session.and_then(|session| {
-            let nonce = session.keys().next_nonce(&mut self.rng)?;
-            Some((session.keys().send().clone(), nonce))
+            let keys = session.answer_keys(response.generation);
+            let nonce = keys.next_nonce(&mut self.rng)?;
+            Some((keys.send().clone(), nonce))
         });
         let Some((sealing_key, nonce)) = sealing else {
+            // A used-up session goes, so that the peer's next packet is challenged.
+            self.sessions.remove_peer(&peer);
             count(&mut self.counters.responses_without_session);
             if let Answer::Talk(talk) = response.answer {
                 self.talks.close(talk);
@@ -308,7 +311,8 @@ impl Discovery {
         };
         let len = packet::seal(crypto, dest, keys.send(), &draft, len, buf)?;
         let public_key = request.contact.public_key;
-        Ok((Handshake { data: challenged.data, nonce: challenged.nonce, keys, public_key, carried }, len))
+        let Challenged { data, nonce, enr_seq, .. } = *challenged;
+        Ok((Handshake { data, nonce, keys, public_key, enr_seq, carried }, len))
     }
 }
 

@@ -2,7 +2,8 @@
 //! leaving first and members' last (discv5 theory, "Session Cache").
 //!
 //! A session's keys are replaced only after a message under the new ones was authenticated, and the
-//! old ones go on decrypting for a while. Nothing that fails to decrypt changes a session.
+//! old ones go on decrypting for a while; what came under them is answered under them, because a peer
+//! that still uses them may have lost the new ones. Nothing that fails to decrypt changes a session.
 
 use super::{keys::Keys, packet::Nonce, peer::Peer};
 use crate::{
@@ -24,13 +25,44 @@ pub(super) struct Session {
     keys: Keys,
     /// The keys before, until when they still decrypt.
     previous: Option<(Keys, Instant)>,
+    /// Keys of a handshake of ours whose outcome is unknown, because its request was answered under
+    /// others; until when the peer may still begin to use them.
+    offered: Option<(Keys, Instant)>,
     seen: [Nonce; RECENT_NONCES],
     next_seen: usize,
 }
 
+/// Which keys of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Generation {
+    /// Those in force.
+    Current,
+    /// Those before.
+    Previous,
+}
+
+/// A message that was decrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// Under which keys. An answer goes out under the same: the peer certainly has them.
+    pub(super) generation: Generation,
+    /// Whether a packet with this nonce was decrypted before: a retransmission or a replay.
+    pub(super) repeated: bool,
+    /// Whether the message put keys in force that we had offered.
+    pub(super) renewed: bool,
+}
+
 impl Session {
     fn new(public_key: PublicKey, keys: Keys, serial: u64) -> Self {
-        Self { public_key, serial, keys, previous: None, seen: [[0; 12]; RECENT_NONCES], next_seen: 0 }
+        Self {
+            public_key,
+            serial,
+            keys,
+            previous: None,
+            offered: None,
+            seen: [[0; 12]; RECENT_NONCES],
+            next_seen: 0,
+        }
     }
 
     /// The keys to encrypt with.
@@ -38,14 +70,26 @@ impl Session {
         &mut self.keys
     }
 
+    /// The keys to encrypt an answer with, to a request that came under those of `generation`.
+    pub(super) fn answer_keys(&mut self, generation: Generation) -> &mut Keys {
+        match (&mut self.previous, generation) {
+            (Some((keys, _)), Generation::Previous) => keys,
+            _ => &mut self.keys,
+        }
+    }
+
+    /// Goes on trying the keys of a handshake of ours that was not confirmed.
+    pub(super) fn offer(&mut self, keys: Keys, until: Instant) {
+        self.offered = Some((keys, until));
+    }
+
     /// Whether another message can be sent.
     pub(super) const fn can_send(&self) -> bool {
         !self.keys.exhausted()
     }
 
-    /// Decrypts a message in place with the keys now in use, or with those before; tells whether a
-    /// packet with this nonce was decrypted before (a retransmission or a replay). `None` when
-    /// neither fits; then the buffer is as it was.
+    /// Decrypts a message in place with any keys that the peer may use. `None` when none fits; then
+    /// the buffer is as it was.
     pub(super) fn open<C: Crypto>(
         &mut self,
         crypto: &C,
@@ -53,13 +97,23 @@ impl Session {
         nonce: &Nonce,
         header: &[u8],
         message: &mut [u8],
-    ) -> Option<bool> {
-        let current = self.keys.open(crypto, nonce, header, message).is_ok();
-        let opened = current || {
-            let previous = self.previous.as_ref().filter(|(_, until)| now < *until);
-            previous.is_some_and(|(keys, _)| keys.open(crypto, nonce, header, message).is_ok())
-        };
-        opened.then(|| self.remember(nonce))
+    ) -> Option<Opened> {
+        let mut fits = |keys: &Keys| keys.open(crypto, nonce, header, message).is_ok();
+        let alive = |slot: &Option<(Keys, Instant)>| slot.as_ref().is_some_and(|(_, until)| now < *until);
+        let mut opened = Opened { generation: Generation::Current, repeated: false, renewed: false };
+        if fits(&self.keys) {
+            // As usual.
+        } else if alive(&self.previous) && self.previous.as_ref().is_some_and(|(keys, _)| fits(keys)) {
+            opened.generation = Generation::Previous;
+        } else if alive(&self.offered) && self.offered.as_ref().is_some_and(|(keys, _)| fits(keys)) {
+            let (keys, until) = self.offered.take()?;
+            self.previous = Some((core::mem::replace(&mut self.keys, keys), until));
+            opened.renewed = true;
+        } else {
+            return None;
+        }
+        opened.repeated = self.remember(nonce);
+        Some(opened)
     }
 
     /// Remembers a nonce; whether it was known.
@@ -151,6 +205,13 @@ impl Sessions {
         self.sessions.remove(key);
     }
 
+    /// Removes the session with `peer`.
+    pub(super) fn remove_peer(&mut self, peer: &Peer) {
+        if let Some(key) = self.sessions.find(peer) {
+            self.remove(key);
+        }
+    }
+
     /// Removes every session with `id`.
     pub(super) fn remove_node(&mut self, id: &crate::id::NodeId) {
         for place in 0..self.sessions.capacity() {
@@ -204,17 +265,23 @@ mod tests {
         sessions.install(peer(1), public_key(), old.1, now, false);
         sessions.install(peer(1), public_key(), new.1, later, false);
         let session = sessions.using(&peer(1)).unwrap();
+        let offered = keys(4);
+        session.offer(offered.1, later);
         for (keys, at, nonce, expected) in [
-            (&new.0, now, [1; 12], Some(false)),
-            (&old.0, now, [2; 12], Some(false)),
-            (&old.0, now, [2; 12], Some(true)),
+            (&new.0, now, [1; 12], Some((Generation::Current, false, false))),
+            (&old.0, now, [2; 12], Some((Generation::Previous, false, false))),
+            (&old.0, now, [2; 12], Some((Generation::Previous, true, false))),
             (&old.0, later, [3; 12], None),
             (&keys(3).0, now, [4; 12], None),
-            (&new.0, later, [5; 12], Some(false)),
+            (&new.0, later, [5; 12], Some((Generation::Current, false, false))),
+            (&offered.0, later, [6; 12], None),
+            (&offered.0, now, [6; 12], Some((Generation::Current, false, true))),
+            (&offered.0, later, [7; 12], Some((Generation::Current, false, false))),
+            (&new.0, now, [8; 12], Some((Generation::Previous, false, false))),
         ] {
             let mut message = sealed(keys, &nonce);
             let opened = session.open(&RustCrypto, at, &nonce, b"header", &mut message);
-            assert_eq!(opened, expected);
+            assert_eq!(opened.map(|o| (o.generation, o.repeated, o.renewed)), expected);
             assert!(opened.is_none() || message[..20] == [7; 20]);
         }
         assert!(session.open(&RustCrypto, now, &[0; 12], b"", &mut [0; TAG_LEN - 1]).is_none());

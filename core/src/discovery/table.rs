@@ -128,6 +128,12 @@ impl Table {
         self.nodes.find(id).and_then(|key| self.nodes.get(key))
     }
 
+    /// A node with its key.
+    pub(super) fn entry(&self, id: &NodeId) -> Option<(Key, &Node)> {
+        let key = self.nodes.find(id)?;
+        Some((key, self.nodes.get(key)?))
+    }
+
     pub(super) fn get(&self, key: Key) -> Option<&Node> {
         self.nodes.get(key)
     }

@@ -21,6 +21,9 @@ use crate::{
 /// When something is tried again that found its pool full.
 const PUT_OFF: Duration = Duration::from_millis(250);
 
+/// The least pause between two lookups that refresh the table.
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
+
 impl Discovery {
     /// Does what is due at `now`. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -44,8 +47,8 @@ impl Discovery {
             self.begin_own_lookup(now, local, LookupOrigin::Own);
         }
         if self.refresh_at.is_some_and(|at| at <= now) {
-            self.refresh_at =
-                Some(now + self.config.refresh / 2 + jitter(self.config.refresh, &mut self.rng));
+            let every = self.config.refresh.max(LEAST_REFRESH);
+            self.refresh_at = Some(now + every / 2 + jitter(every, &mut self.rng));
             let target = self.refresh_target();
             self.begin_own_lookup(now, target, LookupOrigin::Refresh);
         }

@@ -55,6 +55,12 @@ impl<C: Crypto> Node<C> {
     }
 
     pub(super) fn accepted(&mut self, now: Instant, id: ConnId, from: SocketAddr) {
+        if !id.is_accepted() || self.conns.find(id).is_some() {
+            // The driver's mistake: a name is used once. Two connections of one name could not be
+            // told apart, so the second is not taken up.
+            self.counters.names_used_twice += 1;
+            return;
+        }
         let pending = self.conns.iter().filter(|conn| conn.is_pending_inbound()).count();
         let responder = Responder::new(&self.static_key, &mut self.handshake_rng, Options::default());
         let room = pending < MAX_PENDING_INBOUND && !self.shutting_down;
@@ -189,26 +195,23 @@ impl<C: Crypto> Node<C> {
     /// Of the connections to one member the one dialled by the larger peer id stays, and only the
     /// dialler of another closes it: both sides come to the same choice without a word, and no
     /// interleaving closes both.
+    ///
+    /// A channel gives way only to one that is proven: a pong over it shows that the peer counts it
+    /// too, so that neither side is without a channel for a moment. Hence this is asked again with
+    /// every pong.
     fn deduplicate(&mut self, now: Instant, member: MemberIndex, newest: ConnId) {
         let we_are_larger = self.identity.peer_id() > self.peer_id(member);
+        let beats = |winner: &Conn, loser: &Conn| {
+            winner.is_proven() && if winner.id.is_accepted() { !we_are_larger } else { winner.id < loser.id }
+        };
         loop {
-            let of_member = |conn: &&Conn| conn.member == Some(member) && conn.close.is_none();
-            let channels = || self.conns.iter().filter(of_member).filter(|c| c.is_channel());
-            let their_channel = channels().any(|c| c.id.is_accepted() && c.confirmed);
-            let our_oldest = channels().filter(|c| !c.id.is_accepted()).map(|c| c.id).min();
+            let of_member = || self.conns.iter().filter(|c| c.member == Some(member) && c.close.is_none());
             let surplus = |conn: &&Conn| {
-                if conn.id.is_accepted() {
-                    return false;
-                }
-                // An attempt is of no use beside a channel; a second channel of our own dialling
-                // neither; and our only one gives way to the larger's.
-                conn.is_attempt()
-                    || (conn.is_channel() && Some(conn.id) != our_oldest)
-                    || (conn.is_channel() && !we_are_larger && their_channel)
+                // An attempt is of no use beside a channel.
+                !conn.id.is_accepted()
+                    && (conn.is_attempt() || conn.is_channel() && of_member().any(|w| beats(w, conn)))
             };
-            let Some(surplus) = self.conns.iter().filter(of_member).find(surplus).map(|c| c.id) else {
-                break;
-            };
+            let Some(surplus) = of_member().find(surplus).map(|c| c.id) else { break };
             self.fail(now, surplus, Failure::Duplicate);
         }
         // A peer that dials again and again without closing keeps its newest connections.
@@ -237,6 +240,7 @@ impl<C: Crypto> Node<C> {
                 ChannelEvent::Pong { rtt } => {
                     let peer = self.peer_id(member);
                     self.notify(Notice::Ping { peer, conn: id, rtt });
+                    self.deduplicate(now, member, id);
                 }
                 ChannelEvent::Closed { reason, .. } => self.fail(now, id, Failure::Channel(reason)),
                 ChannelEvent::StreamRefused { .. } => self.counters.streams_refused += 1,

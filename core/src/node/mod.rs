@@ -20,6 +20,8 @@ mod discover;
 mod notice;
 mod poll;
 mod store;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
@@ -45,7 +47,7 @@ use crate::{
     limits::{
         CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS,
         MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS,
-        NOTICES_BASE, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
+        NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -87,6 +89,9 @@ struct Hostname {
     name: String,
     in_flight: Option<ResolveId>,
     next: Instant,
+    /// Until then the first record waits for the first answer: it is to carry the right address at
+    /// once, not a second record a moment later.
+    first_until: Option<Instant>,
 }
 
 /// A lookup that the embedder asked for.
@@ -128,8 +133,8 @@ pub struct Node<C: Crypto = RustCrypto> {
 }
 
 impl Node<RustCrypto> {
-    /// A node with the default cryptography. Feed its first action loop at once: it may have a
-    /// record to store.
+    /// A node with the default cryptography. Tell it of the interfaces
+    /// ([`Event::Interfaces`]) before the first [`Node::poll`], so that its first record is right.
     pub fn new(now: Instant, config: Config) -> Result<Self, ConfigError> {
         Self::with_crypto(now, config, RustCrypto)
     }
@@ -144,7 +149,12 @@ impl<C: Crypto> Node<C> {
             Cluster::new(identity.crypto(), *identity.public_key(), &config.members, seed.stream("cluster"))?;
         let hostname = match config.hostname {
             Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME => return Err(ConfigError::Hostname),
-            Some(name) => Some(Hostname { name, in_flight: None, next: now }),
+            Some(name) => Some(Hostname {
+                name,
+                in_flight: None,
+                next: now,
+                first_until: Some(now + RESOLVE_FIRST_WAIT),
+            }),
             None => None,
         };
         let start = Start {
@@ -326,6 +336,7 @@ impl<C: Crypto> Node<C> {
     fn resolved(&mut self, now: Instant, id: ResolveId, addresses: &[IpAddr]) {
         let Some(hostname) = self.hostname.as_mut().filter(|h| h.in_flight == Some(id)) else { return };
         hostname.in_flight = None;
+        hostname.first_until = None;
         if addresses.is_empty() {
             // A resolver that is down does not take an address away.
             hostname.next = now + RESOLVE_RETRY;

@@ -25,8 +25,14 @@ impl<C: Crypto> Node<C> {
     pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
         assert!(buf.len() >= super::MIN_BUFFER, "the buffer for Node::poll is too small");
         let now = self.now.advance(now);
+        if self.running {
+            self.route_discovery(now);
+        }
         if let Some(notice) = self.notices.pop_front() {
             return Action::Notify(notice);
+        }
+        if let Some(action) = self.poll_hostname(now, buf) {
+            return action;
         }
         if let Some(action) = self.poll_local(now) {
             return action;
@@ -40,9 +46,6 @@ impl<C: Crypto> Node<C> {
             }
             if let Some((to, len)) = self.discovery.poll_transmit(&self.identity, now, buf) {
                 return Action::Send { to, len };
-            }
-            if let Some(action) = self.poll_hostname(now, buf) {
-                return action;
             }
         }
         if let Some(action) = self.poll_conns(now, buf) {
@@ -65,14 +68,20 @@ impl<C: Crypto> Node<C> {
         if self.running {
             next = earlier(next, self.cluster.next_timeout());
             next = earlier(next, self.discovery.next_timeout());
-            next = earlier(next, self.hostname.as_ref().map(|hostname| hostname.next));
+        }
+        if let Some(hostname) = &self.hostname {
+            next = earlier(next, earlier(Some(hostname.next), hostname.first_until));
         }
         next
     }
 
     /// The own record: stored, then published; then everything else may begin.
     fn poll_local(&mut self, now: Instant) -> Option<Action> {
-        if self.shutting_down {
+        if let Some(hostname) = &mut self.hostname {
+            hostname.first_until = hostname.first_until.filter(|until| now < *until);
+        }
+        let waits_for_name = self.hostname.as_ref().is_some_and(|hostname| hostname.first_until.is_some());
+        if self.shutting_down || waits_for_name {
             return None;
         }
         Some(match self.local.poll(&self.identity)? {
@@ -140,6 +149,9 @@ impl<C: Crypto> Node<C> {
     }
 
     fn poll_hostname(&mut self, now: Instant, buf: &mut [u8]) -> Option<Action> {
+        if self.shutting_down {
+            return None;
+        }
         let id = ResolveId(self.next_id + 1);
         let hostname = self.hostname.as_mut().filter(|hostname| now >= hostname.next)?;
         let name = hostname.name.as_bytes();

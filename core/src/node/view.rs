@@ -21,6 +21,8 @@ pub struct Counters {
     pub dials_without_room: u64,
     /// Accepted connections for which no slot was free.
     pub inbound_without_room: u64,
+    /// Accepted connections whose name was one already, or one of the node's own: the driver's mistake.
+    pub names_used_twice: u64,
     /// Accepted connections that ended before they were a member's.
     pub inbound_refused: u64,
     /// Lookups of members for which discovery had no room.

@@ -36,8 +36,9 @@ const OPERATORS: usize = 4;
 const MOVERS: [usize; 2] = [2, 3];
 /// Longest wait for the first mesh, and for the healed one.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Pause before the two stop, so that a person can see the mesh.
-const LOOK: Duration = Duration::from_millis(700);
+/// Pause before the two stop: for a person at a terminal to see the mesh, and for a pipe.
+const LOOK: Duration = Duration::from_millis(2500);
+const NO_LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -135,8 +136,12 @@ impl<'a> Demo<'a> {
     /// Two operators stop, and start elsewhere with their keys and databases. Neither can be found
     /// by the other at any address that is written down anywhere.
     async fn move_two(&mut self) -> Result<Option<Duration>, CliError> {
-        tokio::time::sleep(LOOK).await;
-        self.drain()?;
+        let pause = Instant::now() + if self.live.is_watched() { LOOK } else { NO_LOOK };
+        while Instant::now() < pause {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.drain()?;
+            self.look().await;
+        }
         for index in MOVERS {
             self.operators[index].stop().await;
             let name = self.operators[index].name.clone();

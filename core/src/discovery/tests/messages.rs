@@ -216,6 +216,83 @@ fn a_repeated_packet_is_answered_but_proves_nothing() {
     let talks = net.events(0).iter().filter(|e| matches!(e, Event::TalkRequest { .. })).count();
     assert_eq!(talks, 1);
     assert_eq!(net.nodes[0].counters().repeated_packet, 3);
+    // The claim of a newer record is followed when it is fresh; a replay of it is not.
+    net.nodes[0].discovery.add_record(net.now, &hand.record, true).unwrap();
+    let bytes = hand.sealed(&net, &encoded(&Message::Ping { id, enr_seq: 99 }));
+    let asks = |net: &mut Net, hand: &Hand| {
+        net.run_ms(20_000);
+        let before = net.log.len();
+        net.send(hand.at, net.nodes[0].endpoint, bytes.clone());
+        net.run_ms(10);
+        hand.heard(net, before).iter().filter(|heard| heard[0] == 3).count()
+    };
+    assert_eq!((asks(&mut net, &hand), asks(&mut net, &hand)), (1, 0));
+}
+
+#[test]
+fn another_peers_answer_is_not_taken() {
+    let (mut net, mut hand) = opened();
+    let mut other = Hand::new(30);
+    let id = other.wire_id();
+    other.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+    let (request, id) = asked(&mut net, &mut hand, &[0]);
+    // It even knows the request id, and has a session of its own.
+    let record = other.record.clone();
+    other.say(&mut net, &nodes(id, 1, &[&record]));
+    assert_eq!(net.nodes[0].counters().unsolicited_response, 1);
+    let record = hand.record.clone();
+    hand.say(&mut net, &nodes(id, 1, &[&record]));
+    let from = hand.identity.node_id();
+    assert!(net.events(0).contains(&Event::Nodes { request, from, count: 1 }));
+}
+
+#[test]
+fn who_did_not_answer_is_not_relayed() {
+    let (mut net, mut hand) = opened();
+    let dead = record(&identity(40), 1, endpoint(40, 9000));
+    net.add(41, endpoint(41, 9000), Config::default());
+    let alive = net.nodes[1].record();
+    for member in [&dead, &alive] {
+        net.nodes[0].discovery.add_record(net.now, member, true).unwrap();
+    }
+    net.run_ms(5_000);
+    let node = net.nodes[0].id();
+    let distances = [&dead, &alive].map(|record| node.log_distance(&record.node_id()));
+    let id = hand.wire_id();
+    let heard = hand.ask(&mut net, &find_node(id, &distances));
+    let hand_id = hand.identity.node_id();
+    let answers: Vec<_> = heard
+        .iter()
+        .flat_map(|heard| match Message::decode(heard) {
+            Ok(Message::Nodes { records, .. }) => {
+                records.iter().map(|r| Record::decode(r, &RustCrypto).unwrap()).collect::<Vec<_>>()
+            }
+            _ => vec![],
+        })
+        .filter(|record| record.node_id() != hand_id)
+        .collect();
+    assert_eq!(answers, [alive]);
+}
+
+#[test]
+fn loopback_is_told_to_loopback_only() {
+    let (mut net, mut near) = opened();
+    net.add(41, endpoint(41, 9000), Config::default());
+    let member = net.nodes[1].record();
+    net.nodes[0].discovery.add_record(net.now, &member, true).unwrap();
+    net.run_ms(3_000);
+    let mut far = Hand::new(30);
+    far.at = "9.9.9.9:9".parse().unwrap();
+    far.record = record(&far.identity, 1, far.at);
+    let id = far.wire_id();
+    far.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+    let distance = net.nodes[0].id().log_distance(&member.node_id());
+    let asked = find_node(id, &[distance]);
+    let holds =
+        |heard: &[Vec<u8>]| heard.iter().any(|h| h.windows(100).any(|w| w == &member.as_bytes()[..100]));
+    assert!(holds(&near.ask(&mut net, &asked)));
+    let heard = far.ask(&mut net, &asked);
+    assert!(heard.contains(&nodes(id, 1, &[])), "{heard:02x?}");
 }
 
 #[test]
@@ -293,8 +370,8 @@ fn asked(net: &mut Net, hand: &mut Hand, distances: &[u16]) -> (crate::discovery
     let request = net.nodes[0].discovery.find_node(net.now, &to, distances).unwrap();
     net.run_ms(1);
     let heard = hand.heard(net, before);
-    let asked = heard.iter().map(|heard| Message::decode(heard).unwrap());
-    let id = asked.filter(|m| matches!(m, Message::FindNode { .. })).last().unwrap().id();
+    let mut asked = heard.iter().map(|heard| Message::decode(heard).unwrap());
+    let id = asked.rfind(|m| matches!(m, Message::FindNode { .. })).unwrap().id();
     (request, id)
 }
 
@@ -425,6 +502,13 @@ fn equal_seq_with_other_content_is_refused_and_counted() {
     hand.say(&mut net, &nodes(id, 1, &[&other]));
     assert_eq!(net.nodes[0].counters().record_equivocation, 1);
     assert_eq!(net.nodes[0].discovery.record(&peer).unwrap(), &hand.record);
+    // An older one is no news, whatever it says.
+    let older = record(&hand.identity, 0, endpoint(21, 1));
+    net.events(0);
+    let (request, id) = asked(&mut net, &mut hand, &[0]);
+    hand.say(&mut net, &nodes(id, 1, &[&older]));
+    assert!(net.events(0).contains(&Event::Nodes { request, from: peer, count: 1 }));
+    assert_eq!(net.nodes[0].discovery.record(&peer).unwrap(), &hand.record);
 }
 
 #[test]
@@ -437,4 +521,157 @@ fn a_peer_without_an_endpoint_is_answered_but_not_pinged() {
     net.run_ms(10_000);
     let kinds: Vec<_> = hand.heard(&net, 2).iter().map(|heard| heard[0]).collect();
     assert_eq!(kinds, [2], "one PONG and nothing else");
+}
+
+#[test]
+fn a_node_that_lost_its_store_is_shown_its_newer_record() {
+    let mut net = Net::of(2);
+    let newer = record(&net.nodes[0].identity, 9, endpoint(77, 1));
+    net.nodes[1].discovery.add_record(net.now, &newer, true).unwrap();
+    net.ping(0, 1);
+    net.run_ms(200);
+    let from = net.nodes[1].id();
+    assert!(net.events(0).contains(&Event::OwnRecordSeen { record: newer, from }));
+}
+
+#[test]
+fn a_member_that_signs_twice_is_reported() {
+    let mut net = Net::of(2);
+    let other = record(&net.nodes[1].identity, 1, endpoint(77, 1));
+    net.nodes[0].discovery.add_record(net.now, &other, true).unwrap();
+    let to = net.nodes[1].record();
+    net.nodes[0].discovery.find_node(net.now, &to, &[0]).unwrap();
+    net.run_ms(200);
+    let source = RecordSource::Owner;
+    let event = Event::Equivocation { record: net.nodes[1].record(), source };
+    assert!(net.events(0).contains(&event));
+    assert_eq!(net.nodes[0].discovery.record(&other.node_id()), Some(&other));
+}
+
+/// The nonces of the packets that the hand got since `from`.
+fn nonces(net: &Net, hand: &Hand, from: usize) -> Vec<packet::Nonce> {
+    let packets = hand.received(net, from).into_iter();
+    packets
+        .map(|mut bytes| {
+            let packet = packet::decode(&RustCrypto, &hand.identity.node_id(), &mut bytes).unwrap();
+            packet.nonce
+        })
+        .collect()
+}
+
+/// Sends node 0 a WHOAREYOU of the hand's; returns its data, and what came back.
+fn challenged(
+    net: &mut Net,
+    hand: &Hand,
+    nonce: &packet::Nonce,
+    n: u8,
+) -> (packet::ChallengeData, Vec<Vec<u8>>) {
+    let data = packet::whoareyou(&[n; 16], nonce, &[n; 16], 0);
+    let mut buf = [0; 63];
+    packet::seal_whoareyou(&RustCrypto, &net.nodes[0].id(), &data, &mut buf).unwrap();
+    let before = net.log.len();
+    net.send(hand.at, net.nodes[0].endpoint, buf.to_vec());
+    net.run_ms(15);
+    (data, hand.received(net, before))
+}
+
+/// Reads a handshake packet of node 0's to the hand: its keys, and the message in it.
+fn accepted(net: &Net, hand: &Hand, challenge: &packet::ChallengeData, bytes: &mut [u8]) -> (Keys, Vec<u8>) {
+    let hand_id = hand.identity.node_id();
+    let packet = packet::decode(&RustCrypto, &hand_id, bytes).unwrap();
+    let Auth::Handshake { src, signature, ephemeral, .. } = packet.auth else { panic!("{packet:?}") };
+    let key = *net.nodes[0].identity.public_key();
+    assert!(keys::verify_id(&RustCrypto, &key, challenge, ephemeral, &hand_id, &signature));
+    let shared = RustCrypto.decompress(ephemeral);
+    let shared = shared.and_then(|e| RustCrypto.ecdh(hand.identity.secret(), &e)).unwrap();
+    let keys = Keys::recipient(&RustCrypto, &shared, &src, &hand_id, challenge);
+    let header = packet.header.to_vec();
+    let text = keys.open(&RustCrypto, &packet.nonce, &header, packet.message).unwrap().to_vec();
+    (keys, text)
+}
+
+#[test]
+fn what_came_under_old_keys_is_answered_under_them() {
+    let (mut net, mut hand) = opened();
+    let old = hand.keys.take();
+    let id = hand.wire_id();
+    hand.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+    let new = core::mem::replace(&mut hand.keys, old);
+    assert_eq!(hand.ask(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 })).len(), 1);
+    hand.keys = new;
+    assert_eq!(hand.ask(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 })).len(), 1);
+}
+
+#[test]
+fn keys_that_were_offered_may_still_be_taken_up() {
+    // The hand challenges a PING although it has a session, then answers it in the old one, and only
+    // later begins to use what was agreed on in the handshake.
+    let (mut net, mut hand) = opened();
+    net.run_ms(3_000);
+    let to = hand.record.clone();
+    let before = net.log.len();
+    let ping = net.nodes[0].discovery.ping(net.now, &to).unwrap();
+    net.run_ms(1);
+    let nonce = nonces(&net, &hand, before)[0];
+    let (challenge, mut came) = challenged(&mut net, &hand, &nonce, 9);
+    let (new, message) = accepted(&net, &hand, &challenge, &mut came[0]);
+    let id = Message::decode(&message).unwrap().id();
+    let pong = Message::Pong { id, enr_seq: 1, ip: [127, 0, 0, 1].into(), port: 9000 };
+    hand.say(&mut net, &encoded(&pong));
+    assert!(net.ponged(0, ping));
+    hand.keys = Some(new);
+    let id = hand.wire_id();
+    let established = net.nodes[0].counters().sessions_established;
+    assert_eq!(hand.ask(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 })).len(), 1);
+    assert_eq!(net.nodes[0].counters().sessions_established, established + 1);
+}
+
+#[test]
+fn a_peer_that_challenges_every_packet_anew_gets_through() {
+    // It answers only the handshake for one of its two challenges, the older or the newer.
+    for answered in [0, 1] {
+        let mut net = Net::of(1);
+        let mut hand = Hand::new(20);
+        let hand_id = hand.identity.node_id();
+        let to = hand.record.clone();
+        let ping = net.nodes[0].discovery.ping(net.now, &to).unwrap();
+        net.run_ms(600);
+        let nonces = nonces(&net, &hand, 0);
+        assert_eq!(nonces.len(), 2, "two tries");
+        let sent: Vec<_> = (0..2).map(|n| challenged(&mut net, &hand, &nonces[n], n as u8)).collect();
+        assert!(sent.iter().all(|(_, came)| came.len() == 1), "each challenged packet gets its handshake");
+        let (challenge, mut bytes) = (sent[answered].0, sent[answered].1[0].clone());
+        let (keys, message) = accepted(&net, &hand, &challenge, &mut bytes);
+        let id = Message::decode(&message).unwrap().id();
+        hand.keys = Some(keys);
+        assert!(!net.nodes[0].discovery.has_session(&hand_id, hand.at), "not before a message came");
+        hand.say(
+            &mut net,
+            &encoded(&Message::Pong { id, enr_seq: 1, ip: [127, 0, 0, 1].into(), port: 9000 }),
+        );
+        assert!(net.ponged(0, ping), "the handshake for challenge {answered}");
+        assert!(net.nodes[0].discovery.has_session(&hand_id, hand.at));
+    }
+}
+
+#[test]
+fn one_packet_gets_one_handshake() {
+    let mut net = Net::of(1);
+    let hand = Hand::new(20);
+    let to = hand.record.clone();
+    net.nodes[0].discovery.ping(net.now, &to).unwrap();
+    net.run_ms(10);
+    let nonce = nonces(&net, &hand, 0)[0];
+    let (_, first) = challenged(&mut net, &hand, &nonce, 1);
+    assert_eq!(first.len(), 1);
+    let (_, again) = challenged(&mut net, &hand, &nonce, 1);
+    assert_eq!(again, first, "the same challenge gets the same packet");
+    let (_, other) = challenged(&mut net, &hand, &nonce, 2);
+    assert!(other.is_empty(), "another challenge for the same packet gets none");
+    for _ in 0..10 {
+        challenged(&mut net, &hand, &nonce, 1);
+    }
+    let sent = hand.received(&net, 0).len();
+    assert_eq!(sent, 1 + 1 + usize::from(crate::limits::MAX_HANDSHAKE_REPEATS), "and not for ever");
+    assert!(net.nodes[0].counters().challenge_conflict > 5);
 }

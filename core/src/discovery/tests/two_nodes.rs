@@ -172,6 +172,13 @@ fn used_up_keys_are_replaced() {
     net.run_ms(100);
     assert!(net.ponged(0, ping));
     assert_eq!(net.nodes[0].counters().sessions_established, 2);
+    // The same on the side that only answers: one try is lost, the next is challenged.
+    let peer = crate::discovery::Peer { id: net.nodes[0].id(), endpoint: net.nodes[0].endpoint };
+    let session = net.nodes[1].discovery.sessions.using(&peer).unwrap();
+    session.keys().pretend_sent(MAX_SESSION_MESSAGES);
+    let ping = net.ping(0, 1);
+    net.run_ms(1_000);
+    assert!(net.ponged(0, ping));
 }
 
 #[test]
@@ -359,4 +366,59 @@ fn time_that_goes_backwards_changes_nothing() {
     net.nodes[0].discovery.handle_timeout(Instant::ZERO);
     net.run_ms(100);
     assert!(net.ponged(0, ping));
+}
+
+#[test]
+fn an_ipv4_mapped_source_is_the_same_peer() {
+    let mut net = pair();
+    net.ping(0, 1);
+    net.run_ms(100);
+    let ping = net.ping(0, 1);
+    net.stop(1);
+    net.flush();
+    let (.., mut bytes) = net.log.last().unwrap().clone();
+    let mapped = core::net::SocketAddr::from((core::net::Ipv4Addr::new(127, 0, 0, 1).to_ipv6_mapped(), 9000));
+    let node = &mut net.nodes[1];
+    node.discovery.handle_datagram(&node.identity, net.now, mapped, &mut bytes);
+    let mut buf = [0; MAX_PACKET_SIZE];
+    let (to, len) = node.discovery.poll_transmit(&node.identity, net.now, &mut buf).unwrap();
+    assert_eq!(to, endpoint(0, 9000));
+    net.send(endpoint(1, 9000), to, buf[..len].to_vec());
+    net.run_ms(20);
+    assert!(net.ponged(0, ping));
+}
+
+#[test]
+fn two_nodes_on_ipv6() {
+    let mut net = Net::new();
+    net.add(0, "[::1]:9000".parse().unwrap(), Config::default());
+    net.add(1, "[::1]:9001".parse().unwrap(), Config::default());
+    let ping = net.ping(0, 1);
+    net.run_ms(1_500);
+    assert!(net.ponged(0, ping));
+    let a = net.nodes[0].id();
+    assert!(net.nodes[1].discovery.node(&a).unwrap().verified);
+    // A node without IPv6 has nowhere to go.
+    let record = net.nodes[0].record();
+    net.add(2, endpoint(2, 9000), Config { ipv6: false, ..Config::default() });
+    let refused = net.nodes[2].discovery.ping(net.now, &record);
+    assert_eq!(refused, Err(RequestError::NoEndpoint));
+}
+
+#[test]
+fn a_forger_who_asked_first_does_not_lock_the_peer_out() {
+    let mut net = pair();
+    let (a, b) = (net.nodes[0].id(), net.nodes[1].id());
+    let (from, to) = (net.nodes[0].endpoint, net.nodes[1].endpoint);
+    let mut buf = [7; MAX_PACKET_SIZE];
+    let draft = packet::begin(&[7; 16], &[7; 12], &Auth::Message { src: a }, &mut buf).unwrap();
+    let len = packet::seal_random(&RustCrypto, &b, &draft, 20, &mut buf).unwrap();
+    for _ in 0..3 {
+        net.send(from, to, buf[..len].to_vec());
+        net.run_ms(10);
+    }
+    let ping = net.ping(0, 1);
+    net.run_ms(700);
+    assert!(net.ponged(0, ping), "the second try gets a challenge of its own");
+    assert!(net.nodes[0].counters().challenge_unsolicited >= 3);
 }

@@ -1,0 +1,125 @@
+//! A whole node of ours over tokio, and a log of what it told.
+
+#![allow(dead_code)] // each test program uses another part of it
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use coracle_core::{
+    cluster::MemberConfig,
+    crypto::{Identity, PublicKey, RustCrypto, SecretKey},
+    id::PeerId,
+    node::{Command, Config, Notice, Store},
+    rng::Seed,
+};
+use coracle_tokio::{Handle, Listen, Sockets};
+use tokio::sync::broadcast;
+
+/// How long anything may take on a machine that is busy otherwise. Nothing is asserted about time.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("no {what} in {DEADLINE:?}"))
+}
+
+pub(crate) fn secret(number: u8) -> SecretKey {
+    SecretKey::from_bytes(&[number; 32]).unwrap()
+}
+
+pub(crate) fn public_key(number: u8) -> PublicKey {
+    *Identity::new(RustCrypto, secret(number)).public_key()
+}
+
+pub(crate) fn peer_id(number: u8) -> PeerId {
+    PeerId::from_public_key(&public_key(number))
+}
+
+/// A configuration for the node with key and seed number `own`, in a cluster of `members`.
+pub(crate) fn config(own: u8, members: &[u8]) -> Config {
+    let members = members.iter().map(|number| MemberConfig::new(public_key(*number))).collect();
+    let mut config = Config::new(secret(own), Seed::new([own; 32]), members);
+    config.ping_interval = Duration::from_millis(50);
+    config
+}
+
+/// TCP and UDP on ports of 127.0.0.1 that the system chooses.
+pub(crate) fn loopback() -> Listen {
+    let any = "127.0.0.1:0".parse().unwrap();
+    Listen { tcp: vec![any], udp: vec![any] }
+}
+
+/// A running node of ours. Dropped, it shuts down.
+pub(crate) struct Running {
+    pub(crate) handle: Handle,
+    pub(crate) tcp: Vec<SocketAddr>,
+    notices: broadcast::Receiver<Notice>,
+    /// What was told and not yet expected.
+    log: Vec<Notice>,
+}
+
+impl Running {
+    pub(crate) fn start<S: Store>(config: Config, listen: &Listen, store: S) -> Self {
+        let sockets = Sockets::bind(listen).unwrap();
+        let tcp = sockets.tcp_addresses().collect();
+        let handle = coracle_tokio::start(sockets, config, store).unwrap();
+        let notices = handle.notices();
+        Self { handle, tcp, notices, log: Vec::new() }
+    }
+
+    /// Waits for a notice, earlier ones included. It counts once.
+    pub(crate) async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Notice) -> Option<T>) -> T {
+        let mut checked = 0;
+        let found = tokio::time::timeout(DEADLINE, async {
+            loop {
+                while let Some(notice) = self.log.get(checked) {
+                    if let Some(found) = pick(notice) {
+                        self.log.remove(checked);
+                        return found;
+                    }
+                    checked += 1;
+                }
+                self.log.push(self.notices.recv().await.unwrap());
+            }
+        })
+        .await;
+        let id = self.handle.peer_id();
+        found.unwrap_or_else(|_| panic!("node {id}: no {what}; told {:#?}", self.log))
+    }
+
+    /// Everything told that was not expected, up to now.
+    pub(crate) fn told(&mut self) -> &[Notice] {
+        while let Ok(notice) = self.notices.try_recv() {
+            self.log.push(notice);
+        }
+        &self.log
+    }
+
+    pub(crate) async fn channel_up(&mut self, with: PeerId) -> Up {
+        self.expect("channel", |notice| match *notice {
+            Notice::ChannelUp { peer, endpoint, origin, .. } if peer == with => Some(Up { endpoint, origin }),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for `count` answered pings.
+    pub(crate) async fn pings(&mut self, with: PeerId, count: usize) {
+        for _ in 0..count {
+            self.expect("answered ping", |notice| match *notice {
+                Notice::Ping { peer, .. } if peer == with => Some(()),
+                _ => None,
+            })
+            .await;
+        }
+    }
+
+    pub(crate) async fn request(&self, command: Command) {
+        within("answer to a command", self.handle.request(command)).await.unwrap().unwrap();
+    }
+}
+
+/// A channel that came up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Up {
+    pub(crate) endpoint: SocketAddr,
+    pub(crate) origin: coracle_core::cluster::Origin,
+}

@@ -1,0 +1,289 @@
+//! Our discovery machine, alone, on a UDP socket: the smallest loop that drives it.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use coracle_core::{
+    crypto::{Identity, RustCrypto, SecretKey},
+    discovery::{Config, Discovery, Event, RequestId},
+    id::NodeId,
+    limits::MAX_PACKET_SIZE,
+    record::{Builder, Record},
+    rng::{Rng, Seed},
+    time::Instant,
+};
+use tokio::{
+    net::UdpSocket,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{DEADLINE, TALK, reversed};
+
+type Job = Box<dyn FnOnce(&mut Discovery, Instant) + Send>;
+
+/// What the loop saw, the content of TALK messages included.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    Event(Box<Event>),
+    /// A peer asked in the protocol [`TALK`], and got its request reversed.
+    Asked {
+        from: NodeId,
+        request: Vec<u8>,
+    },
+    /// The answer to a TALKREQ of ours.
+    Answered {
+        request: RequestId,
+        response: Vec<u8>,
+    },
+}
+
+/// A node of ours that runs until it is dropped (its loop ends with the sender of jobs).
+pub(crate) struct Ours {
+    pub(crate) endpoint: SocketAddr,
+    pub(crate) id: NodeId,
+    number: u8,
+    identity: Arc<Identity<RustCrypto>>,
+    socket: Arc<UdpSocket>,
+    record: Record,
+    /// So many of a hundred datagrams are lost, in both directions.
+    loss: Arc<AtomicU64>,
+    jobs: mpsc::UnboundedSender<Job>,
+    incoming: mpsc::UnboundedReceiver<Seen>,
+    /// What was seen and not yet expected.
+    log: Vec<Seen>,
+    task: JoinHandle<()>,
+}
+
+impl Ours {
+    /// A node with key and seed number `number` (1 to 254) on 127.0.0.1.
+    pub(crate) async fn start(number: u8) -> Self {
+        Self::start_at(number, "127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_at(number: u8, address: SocketAddr) -> Self {
+        let socket = Arc::new(UdpSocket::bind(address).await.unwrap());
+        let secret = SecretKey::from_bytes(&[number; 32]).unwrap();
+        let identity = Arc::new(Identity::new(RustCrypto, secret));
+        let endpoint = socket.local_addr().unwrap();
+        let record = signed(&identity, 1, endpoint);
+        Self::run(number, identity, socket, record)
+    }
+
+    fn run(number: u8, identity: Arc<Identity<RustCrypto>>, socket: Arc<UdpSocket>, record: Record) -> Self {
+        let seed = Seed::new([number; 32]);
+        let mut machine = Discovery::new(Config::default(), &record, seed.stream("discovery"));
+        assert!(machine.accept_talk(TALK));
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let (out, incoming) = mpsc::unbounded_channel();
+        let loss = Arc::new(AtomicU64::new(0));
+        let network =
+            Network { socket: Arc::clone(&socket), loss: Arc::clone(&loss), rng: seed.stream("network") };
+        let task = tokio::spawn(drive(machine, Arc::clone(&identity), network, queue, out));
+        let endpoint = socket.local_addr().unwrap();
+        Self {
+            endpoint,
+            id: identity.node_id(),
+            number,
+            identity,
+            socket,
+            record,
+            loss,
+            jobs,
+            incoming,
+            log: Vec::new(),
+            task,
+        }
+    }
+
+    /// The same key on the same socket, with everything else forgotten.
+    pub(crate) async fn restart(self) -> Self {
+        self.task.abort();
+        let _ = self.task.await;
+        Self::run(self.number, self.identity, self.socket, self.record)
+    }
+
+    /// From now on so many of a hundred datagrams are lost, in whichever direction they go.
+    pub(crate) fn lose(&self, percent: u64) {
+        self.loss.store(percent, Ordering::Relaxed);
+    }
+
+    pub(crate) const fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Our record as the crate's type.
+    pub(crate) fn enr(&self) -> discv5::Enr {
+        self.record.to_string().parse().unwrap()
+    }
+
+    /// Publishes a record with the next sequence number and one more field; returns the number.
+    pub(crate) async fn publish_next(&mut self) -> u64 {
+        let mut builder = Builder::from_record(&self.record);
+        builder.set_string(b"coracle", Some(b"changed")).unwrap();
+        let record = builder.sign(self.record.seq() + 1, &self.identity).unwrap();
+        self.record = record.clone();
+        self.with(move |machine, now| machine.set_local_record(now, &record)).await;
+        self.record.seq()
+    }
+
+    /// Runs `f` with the machine, and then lets it send and tell.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Discovery, Instant) -> T + Send + 'static,
+    ) -> T {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |machine, now| {
+            let _ = answer.send(f(machine, now));
+        });
+        assert!(self.jobs.send(job).is_ok(), "node {} has ended", self.number);
+        answered.await.unwrap()
+    }
+
+    /// Waits for something to be seen, what was seen earlier included. It counts once.
+    pub(crate) async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Seen) -> Option<T>) -> T {
+        let mut checked = 0;
+        let found = tokio::time::timeout(DEADLINE, async {
+            loop {
+                while let Some(seen) = self.log.get(checked) {
+                    if let Some(found) = pick(seen) {
+                        self.log.remove(checked);
+                        return found;
+                    }
+                    checked += 1;
+                }
+                self.log.push(self.incoming.recv().await.unwrap());
+            }
+        })
+        .await;
+        match found {
+            Ok(found) => found,
+            Err(_) => {
+                let counters = self.with(|machine, _| machine.counters().clone()).await;
+                panic!("node {} (seed {0}): no {what}; seen {:#?}; {counters:#?}", self.number, self.log)
+            }
+        }
+    }
+
+    /// The same for events.
+    pub(crate) async fn event<T>(&mut self, what: &str, mut pick: impl FnMut(&Event) -> Option<T>) -> T {
+        self.expect(what, |seen| match seen {
+            Seen::Event(event) => pick(event),
+            Seen::Asked { .. } | Seen::Answered { .. } => None,
+        })
+        .await
+    }
+
+    /// Waits for a session with `peer`, and tells whether we began it.
+    pub(crate) async fn session_with(&mut self, peer: NodeId, at: SocketAddr) -> bool {
+        self.event("session", |event| match event {
+            Event::SessionEstablished { id, endpoint, initiated_by_us } if *id == peer => {
+                assert_eq!(*endpoint, at);
+                Some(*initiated_by_us)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until `peer` answered a PING: from then on it is relayed.
+    pub(crate) async fn reaches(&mut self, peer: NodeId) {
+        self.event("PONG to a check", |event| match event {
+            Event::Reachable { id, .. } if *id == peer => Some(()),
+            _ => None,
+        })
+        .await;
+    }
+
+    /// Looks `target` up and returns the record found.
+    pub(crate) async fn look_up(&mut self, target: NodeId) -> Option<Record> {
+        let begun = self.with(move |machine, now| machine.lookup(now, target)).await.unwrap();
+        self.event("end of the lookup", |event| match event {
+            Event::LookupDone { lookup, found, .. } if *lookup == begun => Some(found.clone()),
+            _ => None,
+        })
+        .await
+    }
+}
+
+fn signed(identity: &Identity<RustCrypto>, seq: u64, endpoint: SocketAddr) -> Record {
+    let mut builder = Builder::new();
+    match endpoint {
+        SocketAddr::V4(v4) => builder.set_ip4(Some(*v4.ip())).unwrap().set_udp4(Some(v4.port())).unwrap(),
+        SocketAddr::V6(v6) => builder.set_ip6(Some(*v6.ip())).unwrap().set_udp6(Some(v6.port())).unwrap(),
+    };
+    builder.sign(seq, identity).unwrap()
+}
+
+/// The socket, and a network that may lose datagrams.
+struct Network {
+    socket: Arc<UdpSocket>,
+    loss: Arc<AtomicU64>,
+    rng: Rng,
+}
+
+impl Network {
+    fn loses(&mut self) -> bool {
+        self.rng.below(100) < self.loss.load(Ordering::Relaxed)
+    }
+}
+
+async fn drive(
+    mut machine: Discovery,
+    identity: Arc<Identity<RustCrypto>>,
+    mut network: Network,
+    mut jobs: mpsc::UnboundedReceiver<Job>,
+    out: mpsc::UnboundedSender<Seen>,
+) {
+    let start = tokio::time::Instant::now();
+    let now = || Instant::from_nanos(start.elapsed().as_nanos() as u64);
+    let mut packet = [0; MAX_PACKET_SIZE + 1];
+    loop {
+        let mut buf = [0; MAX_PACKET_SIZE];
+        while let Some((to, len)) = machine.poll_transmit(&identity, now(), &mut buf) {
+            if !network.loses() {
+                let _ = network.socket.send_to(&buf[..len], to).await;
+            }
+        }
+        if let Some(event) = machine.poll_event() {
+            let _ = out.send(told(&mut machine, event));
+            continue;
+        }
+        let due = machine.next_timeout().map_or(Duration::from_secs(3600), |at| at.since(now()));
+        tokio::select! {
+            received = network.socket.recv_from(&mut packet) => if let Ok((len, from)) = received
+                && !network.loses()
+            {
+                machine.handle_datagram(&identity, now(), from, &mut packet[..len]);
+            },
+            job = jobs.recv() => match job {
+                Some(job) => job(&mut machine, now()),
+                None => return,
+            },
+            () = tokio::time::sleep(due) => machine.handle_timeout(now()),
+        }
+    }
+}
+
+/// Reads what belongs to an event, and answers TALKREQs.
+fn told(machine: &mut Discovery, event: Event) -> Seen {
+    match event {
+        Event::TalkRequest { id, from, .. } => {
+            let request = machine.talk_request(id).map(|(_, request)| request.to_vec()).unwrap();
+            machine.respond_talk(id, &reversed(&request)).unwrap();
+            Seen::Asked { from, request }
+        }
+        Event::TalkResponse { request, len, .. } => {
+            let response = machine.talk_response(request).unwrap().to_vec();
+            assert_eq!(response.len(), len);
+            Seen::Answered { request, response }
+        }
+        other => Seen::Event(other.into()),
+    }
+}
