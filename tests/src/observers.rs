@@ -67,8 +67,8 @@ pub struct Book {
     pub ups: Vec<Up>,
     /// Channels that ended.
     pub downs: Vec<Down>,
-    /// The last answered ping, by node and member: when, and on which connection.
-    pub pings: BTreeMap<(NodeId, PeerId), (Nanos, ConnId)>,
+    /// When the last ping was answered, by node, member and connection.
+    pub pings: BTreeMap<(NodeId, PeerId, ConnId), Nanos>,
     /// All other notices.
     pub notices: Vec<(Nanos, NodeId, Notice)>,
     /// What intruders met, by node.
@@ -148,6 +148,9 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
     sim.observe(move |sim, step| {
         let mut book = book.borrow_mut();
         let book = &mut *book;
+        if step.cause == Cause::Crash {
+            book.pings.retain(|(node, ..), _| *node != step.node);
+        }
         if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
             book.look_at_disk(sim, step.node)?;
         }
@@ -186,7 +189,7 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
-            book.pings.insert((node, *peer), (at, *conn));
+            book.pings.insert((node, *peer, *conn), at);
         }
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),

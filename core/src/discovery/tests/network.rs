@@ -128,10 +128,8 @@ fn after_a_change_members_learn_it_at_once() {
         net.run_ms(1);
         (1..4).for_each(|i| before[i] |= seen(&net, i) == (2, false));
     }
-    for i in 1..4 {
-        assert!(before[i], "known, but not relayed yet: first it has to answer there");
-        assert_eq!(seen(&net, i), (2, true));
-    }
+    assert_eq!(before, [false, true, true, true], "known, but not relayed before it answers there");
+    assert!((1..4).all(|i| seen(&net, i) == (2, true)));
     // A change that keeps the endpoint is learned the same way.
     let newest = record(&net.nodes[0].identity, 3, endpoint(0, 5555));
     net.nodes[0].discovery.set_local_record(net.now, &newest);
