@@ -9,14 +9,14 @@ const CHAOS: Nanos = 60 * SECOND;
 /// By when the mesh must be full again.
 const DEADLINE: Nanos = 120 * SECOND;
 
-/// Four members, drawn faults, drawn moves; then heal. Answers when the mesh was full.
-fn campaign(mut choices: Choices) -> (Nanos, Cluster) {
+/// So many members, drawn faults, drawn moves; then heal. Answers when the mesh was full.
+fn campaign(mut choices: Choices, members: u8) -> (Nanos, Cluster) {
     let faults = Faults::drawn(&mut choices);
-    let mut cluster = Cluster::new(choices, faults, 4);
+    let mut cluster = Cluster::new(choices, faults, members);
     let mut next_home = 100;
     while cluster.sim.now() < CHAOS {
         cluster.run(5 * SECOND);
-        for position in 0..4 {
+        for position in 0..u64::from(members) {
             if cluster.sim.choices().lane("test.move", position).chance(60_000) {
                 cluster.move_to(position as usize, home(next_home));
                 next_home += 1;
@@ -32,7 +32,7 @@ fn campaign(mut choices: Choices) -> (Nanos, Cluster) {
 fn after_chaos_the_mesh_heals() {
     let mut times: Vec<Nanos> = Vec::new();
     for seed in 0..20 {
-        let (took, mut cluster) = campaign(Choices::from_seed(seed));
+        let (took, mut cluster) = campaign(Choices::from_seed(seed), 4);
         let seen = *cluster.sim.counters();
         println!(
             "seed {seed}: mesh {} ms after the end of chaos ({} crashes, {} moves, {} cuts, {} lost, {} broken)",
@@ -49,6 +49,15 @@ fn after_chaos_the_mesh_heals() {
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() * percent).div_ceil(100) - 1] / MILLISECOND;
     println!("healed after: median {} ms, 90 % {} ms, most {} ms", at(50), at(90), at(100));
+}
+
+#[test]
+fn after_chaos_larger_meshes_heal() {
+    for (members, seed) in [(7, 1), (7, 2), (10, 3)] {
+        let (took, mut cluster) = campaign(Choices::from_seed(seed), members);
+        println!("{members} members, seed {seed}: mesh {} ms after the end of chaos", took / MILLISECOND);
+        cluster.expect_calm(40 * SECOND);
+    }
 }
 
 #[test]
@@ -90,7 +99,7 @@ fn moves_during_a_partition_heal_through_the_one_that_stayed() {
 #[test]
 fn the_same_seed_and_the_same_recording_give_the_same_run() {
     let run = |choices: Choices| -> (TraceHash, u64, Vec<u8>) {
-        let (_, cluster) = campaign(choices);
+        let (_, cluster) = campaign(choices, 4);
         (cluster.sim.trace_hash(), cluster.sim.steps(), cluster.sim.recording().to_bytes())
     };
     let (hash, steps, recorded) = run(Choices::from_seed(5));
