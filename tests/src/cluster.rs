@@ -225,8 +225,9 @@ impl Cluster {
                     "{here} has {count} channels with {there} ({why:?}, rtt {rtt:?}, its record {record:?})"
                 ));
             }
-            let ping = self.book().pings.get(&(self.nodes[here], self.peer(there))).copied();
-            if ping.is_none_or(|(at, conn)| at < self.since || Some(conn) != view.channel.map(|c| c.conn)) {
+            let conn = view.channel?.conn;
+            let ping = self.book().pings.get(&(self.nodes[here], self.peer(there), conn)).copied();
+            if ping.is_none_or(|at| at < self.since) {
                 return Some(format!("{there} has not answered {here} lately: {ping:?}"));
             }
             streams.push(node.channel_stream(&self.peer(there))?);

@@ -68,7 +68,7 @@ pub struct Book {
     /// Channels that ended.
     pub downs: Vec<Down>,
     /// The last answered ping, by node and member: when, and on which connection.
-    pub pings: BTreeMap<(NodeId, PeerId), (Nanos, ConnId)>,
+    pub pings: BTreeMap<(NodeId, PeerId, ConnId), Nanos>,
     /// All other notices.
     pub notices: Vec<(Nanos, NodeId, Notice)>,
     /// What intruders met, by node.
@@ -186,7 +186,7 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
-            book.pings.insert((node, *peer), (at, *conn));
+            book.pings.insert((node, *peer, *conn), at);
         }
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),
