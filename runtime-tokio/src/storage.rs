@@ -1,6 +1,12 @@
 //! The store's own thread: a slow disk never holds up the loop.
 
-use std::{convert::Infallible, io, sync::mpsc as std_mpsc, thread};
+use std::{
+    convert::Infallible,
+    io,
+    panic::{self, AssertUnwindSafe},
+    sync::mpsc as std_mpsc,
+    thread,
+};
 
 use coracle_core::node::{Store, StoreId, StoreItem};
 use tokio::sync::mpsc;
@@ -41,11 +47,19 @@ impl Storage {
         thread::Builder::new().name("coracle-store".into()).spawn(move || {
             let _entered = span.entered();
             while let Ok((id, item)) = requests.recv() {
-                let result = store.store(&item);
-                if let Err(error) = &result {
-                    error!(%error, "storing failed; it is tried again");
-                }
-                let _ = answers.send(Written { id, ok: result.is_ok() });
+                // A store that panics has failed as well: the node must hear of it, or it waits for ever.
+                let ok = match panic::catch_unwind(AssertUnwindSafe(|| store.store(&item))) {
+                    Ok(Ok(())) => true,
+                    Ok(Err(error)) => {
+                        error!(%error, "storing failed; it is tried again");
+                        false
+                    }
+                    Err(_) => {
+                        error!("the store panicked; it is tried again");
+                        false
+                    }
+                };
+                let _ = answers.send(Written { id, ok });
             }
         })?;
         Ok(Self { to, from })

@@ -12,7 +12,7 @@ use crate::{
     crypto::SecretKey,
     limits::{MAX_PENDING_INBOUND, RESOLVE_FIRST_WAIT},
     record::Record,
-    refresh::{Bound, Configured},
+    refresh::Bound,
     rng::Seed,
 };
 

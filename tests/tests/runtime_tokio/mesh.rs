@@ -191,24 +191,21 @@ async fn nodes_that_moved_find_each_other_through_the_third() {
     }
 }
 
-/// A hostname is resolved, and what it stands for goes into the record.
+/// A hostname is resolved, and what it stands for goes into the first record already.
 #[tokio::test]
 #[cfg(target_os = "linux")] // elsewhere 127.0.0.2 is no address of the loopback interface
 async fn a_hostname_is_resolved() {
     let mut config = config(1, &[1, 2]);
     config.hostname = Some("localhost".into());
     let mut node = Running::start(config, &listen_at("127.0.0.2"), NoStore);
-    // Not what the socket is bound to, and then another: the first record waits for the name.
-    assert_eq!(published(&mut node).await, "127.0.0.1".parse().ok());
-}
-
-#[cfg(target_os = "linux")]
-async fn published(node: &mut Running) -> Option<std::net::Ipv4Addr> {
-    node.expect("record in force", |notice| match notice {
-        Notice::Published { addresses, .. } => Some(addresses.ip4),
-        _ => None,
-    })
-    .await
+    let published = node
+        .expect("record in force", |notice| match notice {
+            Notice::Published { addresses, source, .. } => Some((addresses.ip4, *source)),
+            _ => None,
+        })
+        .await;
+    // Not 127.0.0.2, to which the socket is bound.
+    assert_eq!(published, ("127.0.0.1".parse().ok(), Some(coracle_core::refresh::Source::Resolved)));
 }
 
 /// Nobody listens where the member is said to be: told, and tried again.
