@@ -4,7 +4,6 @@
 //! - [`intruder`]: a machine that knows a key and dials where it is not wanted;
 //! - [`observers`]: the rules E1 to E3, C1 and C3 of the design, checked after every event;
 //! - [`cluster`]: a cluster of such nodes, and whether its mesh is full.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test ends where it cannot go on
 
 pub mod cluster;
 pub mod intruder;

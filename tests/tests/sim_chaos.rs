@@ -1,5 +1,4 @@
 //! Chaos first, then heal, then a deadline (rules C2 and C4), and the proof that a run can be had again.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is a test
 
 use coracle_sim::{Choices, Faults, MILLISECOND, Nanos, Recording, SECOND, TraceHash};
 use coracle_tests::cluster::{Cluster, home};
@@ -53,7 +52,7 @@ fn after_chaos_the_mesh_heals() {
 
 #[test]
 fn after_chaos_larger_meshes_heal() {
-    for (members, seed) in [(7, 1), (7, 2), (10, 3)] {
+    for (members, seed) in [(7, 1), (10, 3)] {
         let (took, mut cluster) = campaign(Choices::from_seed(seed), members);
         println!("{members} members, seed {seed}: mesh {} ms after the end of chaos", took / MILLISECOND);
         cluster.expect_calm(40 * SECOND);

@@ -1,5 +1,4 @@
 //! The observers notice what they are there for: a fault planted into a driver is found, by the right rule.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // all of it is a test
 
 use coracle_core::cluster::MemberConfig;
 use coracle_sim::{Choices, Faults, SECOND};
