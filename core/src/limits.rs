@@ -30,6 +30,10 @@ pub const STORE_RETRY: Duration = Duration::from_secs(2);
 pub const MAX_ENDPOINTS: usize = 12;
 /// Endpoints of one member that the operator can name.
 pub const MAX_HINTS: usize = 4;
+/// Attempts to one member under way at a time.
+pub const MAX_ATTEMPTS: usize = 6;
+/// Least time between two rounds of dialling that newer records of one member set off.
+pub const DIAL_NEWS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two attempts to one member, unless the one before has failed already.
 pub const DIAL_STAGGER: Duration = Duration::from_millis(200);
 /// From the beginning of a round until the member is looked up through the others, if no endpoint
@@ -71,8 +75,8 @@ pub const MAX_REQUESTED_LOOKUPS: usize = 8;
 /// Lookups of members that may be under way, beside the embedder's; in a larger cluster the others
 /// are looked up in their next round.
 pub const MAX_MEMBER_LOOKUPS: usize = 32;
-/// Notices waiting to be polled, beside four for each member; more are dropped and counted. The
-/// driver polls until [`Wait`](crate::node::Action::Wait) after each event, and no event makes so many.
+/// Notices waiting to be polled, beside two for each connection; more are dropped and counted. The
+/// driver polls until [`Wait`](crate::node::Action::Wait) after each event, and no event makes more.
 pub const NOTICES_BASE: usize = 32;
 
 // --- handshake and channel ---

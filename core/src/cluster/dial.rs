@@ -4,7 +4,10 @@ use core::{net::SocketAddr, time::Duration};
 
 use super::book::Endpoint;
 use crate::{
-    limits::{DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_STAGGER, LOOKUP_AFTER, MAX_ENDPOINTS},
+    limits::{
+        DIAL_BACKOFF_MAX, DIAL_BACKOFF_MIN, DIAL_NEWS_INTERVAL, DIAL_STAGGER, LOOKUP_AFTER, MAX_ATTEMPTS,
+        MAX_ENDPOINTS,
+    },
     rng::Rng,
     time::{Instant, earlier},
 };
@@ -31,6 +34,8 @@ pub(super) struct Dialer {
     /// Rounds that failed since the last channel.
     failures: u8,
     told_unreachable: bool,
+    /// When the last round on account of a newer record began, or will.
+    news_at: Option<Instant>,
     /// When the member is looked up, unless it has a channel by then. Once a round.
     lookup_at: Option<Instant>,
 }
@@ -53,6 +58,7 @@ impl Dialer {
             phase: Phase::Idle,
             failures: 0,
             told_unreachable: false,
+            news_at: None,
             lookup_at: None,
         }
     }
@@ -83,12 +89,20 @@ impl Dialer {
         self.end_round_if_over(now, rng);
     }
 
-    /// Known endpoints changed for the better: these are tried at once.
+    /// Known endpoints changed for the better: these are tried at once, or soon when that happens
+    /// often: a member that signs records as fast as it can must not make us dial as fast.
     pub(super) fn try_now(&mut self, now: Instant) {
         if self.phase != Phase::Idle {
             self.failures = 0;
-            self.round_at(now);
+            let at = self.news_at.map_or(now, |last| now.max(last + DIAL_NEWS_INTERVAL));
+            self.news_at = Some(at);
+            self.round_at(at);
         }
+    }
+
+    /// The lookup found no room.
+    pub(super) fn look_up_later(&mut self, now: Instant) {
+        self.lookup_at = Some(now + LOOKUP_AFTER);
     }
 
     pub(super) fn poll(
@@ -111,6 +125,7 @@ impl Dialer {
         }
         if let Phase::Round(at) = self.phase
             && now >= at
+            && usize::from(self.in_flight) < MAX_ATTEMPTS
             && let Some(endpoint) = self.untried.pop()
         {
             self.in_flight = self.in_flight.saturating_add(1);
@@ -133,6 +148,7 @@ impl Dialer {
             Phase::Idle => None,
             // All attempts are out: their ends are what is waited for.
             Phase::Round(_) if self.untried.is_empty() => None,
+            Phase::Round(_) if usize::from(self.in_flight) >= MAX_ATTEMPTS => None,
             Phase::Round(at) | Phase::Pause(at) => Some(at),
         };
         earlier(attempt, self.lookup_at)

@@ -208,6 +208,12 @@ impl Member {
         }
     }
 
+    pub(super) fn look_up_later(&mut self, now: Instant) {
+        if !self.is_connected {
+            self.dialer.look_up_later(now);
+        }
+    }
+
     pub(super) fn dial_failed(&mut self, now: Instant, rng: &mut Rng) {
         self.dialer.attempt_ended(now, rng);
     }

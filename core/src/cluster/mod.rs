@@ -187,6 +187,11 @@ impl Cluster {
         members[index.position()].dial_failed(now, rng);
     }
 
+    /// A lookup that [`Output::LookUp`] asked for found no room: it is asked for again soon.
+    pub fn handle_lookup_refused(&mut self, now: Instant, index: MemberIndex) {
+        self.member_mut(index).look_up_later(now);
+    }
+
     /// A member has a channel. `dialled` is the endpoint that led there, if we dialled it; it is
     /// remembered as the last good one.
     pub fn handle_connected(&mut self, index: MemberIndex, dialled: Option<SocketAddr>) {

@@ -159,6 +159,25 @@ fn a_new_record_is_dialled_at_once() {
     assert_eq!(cluster.poll_dirty(|_| true), None);
 }
 
+/// A member that signs one record after another is not dialled as often, and never takes more
+/// than its share of attempts.
+#[test]
+fn a_flood_of_records_is_not_a_flood_of_dials() {
+    let mut cluster = cluster();
+    cluster.start(Instant::ZERO);
+    let peer = cluster.index_of(identity(2).public_key()).unwrap();
+    let mut dials = 0;
+    let mut now = Instant::ZERO;
+    for seq in 2..200 {
+        now = now + core::time::Duration::from_millis(20);
+        cluster.handle_record(now, &record(2, seq, seq as u8), Origin::Discovered);
+        let of_peer = |output: &&Output| matches!(output, Output::Dial { member, .. } if *member == peer);
+        dials += poll_all(&mut cluster, now).iter().filter(of_peer).count();
+    }
+    // Nothing ended, in four seconds.
+    assert!(dials <= crate::limits::MAX_ATTEMPTS, "{dials} attempts under way");
+}
+
 proptest! {
     /// Only a higher number replaces a record; equal numbers with other content are a conflict.
     #[test]

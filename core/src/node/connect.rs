@@ -31,6 +31,7 @@ impl<C: Crypto> Node<C> {
             writable: false,
             confirmed: false,
             deadline: Some(now + DIAL_TIMEOUT),
+            last_pong: None,
             resume: false,
             close: None,
         });
@@ -74,6 +75,7 @@ impl<C: Crypto> Node<C> {
                 writable: true,
                 confirmed: false,
                 deadline: Some(now + HANDSHAKE_TIMEOUT),
+                last_pong: None,
                 resume: false,
                 close: None,
             });
@@ -163,7 +165,6 @@ impl<C: Crypto> Node<C> {
         let channel = Channel::with_memory(admitted, now, *channel_config, channel_rng, memory);
         conn.stage = Stage::Channel(channel);
         conn.member = Some(member);
-        conn.deadline = None;
         if id.is_accepted() {
             // The initiator's last message proved that it has the channel too.
             self.confirm(now, id);
@@ -184,6 +185,7 @@ impl<C: Crypto> Node<C> {
         let Some(conn) = self.conns.find(id) else { return };
         let (Some(member), endpoint, origin) = (conn.member, conn.remote, conn.origin) else { return };
         conn.confirmed = true;
+        conn.deadline = None;
         let first = !self.cluster.member(member).is_connected();
         let dialled = Self::dialled_origin(origin).then_some(endpoint);
         self.cluster.handle_connected(member, dialled);
@@ -238,6 +240,7 @@ impl<C: Crypto> Node<C> {
             told = true;
             match event {
                 ChannelEvent::Pong { rtt } => {
+                    conn.last_pong = Some(now);
                     let peer = self.peer_id(member);
                     self.notify(Notice::Ping { peer, conn: id, rtt });
                     self.deduplicate(now, member, id);
@@ -322,14 +325,27 @@ impl<C: Crypto> Node<C> {
         }
     }
 
+    /// Of a member's channels the one to use: the oldest that still answers pings, else the oldest.
+    pub(super) fn channel_in_use(&self, member: MemberIndex) -> Option<&Conn> {
+        let channels =
+            self.conns.iter().filter(|c| c.member == Some(member) && c.confirmed && c.is_channel());
+        let silent = |conn: &Conn| {
+            let heard = conn.last_pong.is_some_and(|at| self.now.since(at) < self.ping_interval * 2);
+            !heard
+        };
+        channels.min_by_key(|conn| (silent(conn), conn.id))
+    }
+
     fn has_channel(&self, member: MemberIndex) -> bool {
         self.conns.iter().any(|c| c.member == Some(member) && c.confirmed && c.is_channel())
     }
 
     pub(super) fn ping(&mut self, now: Instant, peer: PeerId) -> Result<(), RequestError> {
         let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
-        let conn = self.conns.iter_mut().find(|c| c.member == Some(member) && c.confirmed && c.is_channel());
-        match conn.map(|conn| &mut conn.stage) {
+        let Some(id) = self.channel_in_use(member).map(|conn| conn.id) else {
+            return Err(RequestError::NotConnected);
+        };
+        match self.conns.find(id).map(|conn| &mut conn.stage) {
             Some(Stage::Channel(channel)) => channel.ping(now).then_some(()).ok_or(RequestError::Busy),
             _ => Err(RequestError::NotConnected),
         }

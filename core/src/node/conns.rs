@@ -43,6 +43,8 @@ pub(super) struct Conn {
     pub(super) confirmed: bool,
     /// When the present stage has to be over.
     pub(super) deadline: Option<Instant>,
+    /// When a ping was last answered.
+    pub(super) last_pong: Option<Instant>,
     /// The channel has written since it left bytes untaken: it may take them now.
     pub(super) resume: bool,
     /// To be closed, and whether what the channel owes is written before.

@@ -16,7 +16,11 @@ impl<C: Crypto> Node<C> {
             match event {
                 discovery::Event::RecordSeen { record, .. } => self.record_seen(now, &record),
                 discovery::Event::Vote { from, observed } => self.voted(now, from, observed),
+                discovery::Event::Equivocation { record, .. } => self.conflict(&record),
                 discovery::Event::LookupDone { lookup, found, .. } => {
+                    if let Some(slot) = self.member_lookups.iter_mut().find(|slot| **slot == Some(lookup)) {
+                        *slot = None;
+                    }
                     if let Some(record) = &found {
                         self.record_seen(now, record);
                     }
@@ -38,11 +42,16 @@ impl<C: Crypto> Node<C> {
                 }
                 self.notify(Notice::PeerRecord { peer, seq, addresses: *record.addresses() });
             }
-            RecordOutcome::Conflict => {
-                self.counters.record_conflicts += 1;
-                self.notify(Notice::RecordConflict { peer, seq });
-            }
+            RecordOutcome::Conflict => self.conflict(record),
             RecordOutcome::Known | RecordOutcome::NotAMember => {}
+        }
+    }
+
+    /// A member signed two contents under one number. The first is kept; people are to know.
+    fn conflict(&mut self, record: &Record) {
+        if let Some(index) = self.cluster.index_of(record.public_key()) {
+            self.counters.record_conflicts += 1;
+            self.notify(Notice::RecordConflict { peer: self.peer_id(index), seq: record.seq() });
         }
     }
 

@@ -25,7 +25,10 @@ mod tests;
 mod view;
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 pub use action::{
     Action, Command, ConnId, DialError, Event, RequestError, RequestId, ResolveId, StoreId, StoreItem,
@@ -45,7 +48,7 @@ use crate::{
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
-        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_CHANNELS_PER_MEMBER, MAX_ENDPOINTS,
+        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER,
         MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS,
         NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
     },
@@ -87,7 +90,10 @@ struct PeerStore {
 #[derive(Debug)]
 struct Hostname {
     name: String,
-    in_flight: Option<ResolveId>,
+    /// The newest query, and the newest that was answered. A slow resolver's answer to an older
+    /// query than the newest still counts.
+    asked: Option<ResolveId>,
+    answered: Option<ResolveId>,
     next: Instant,
     /// Until then the first record waits for the first answer: it is to carry the right address at
     /// once, not a second record a moment later.
@@ -124,6 +130,9 @@ pub struct Node<C: Crypto = RustCrypto> {
     peer_stores: Box<[PeerStore]>,
     hostname: Option<Hostname>,
     lookups: heapless::Vec<RequestedLookup, MAX_REQUESTED_LOOKUPS>,
+    /// The lookup of each member that is under way: one at a time.
+    member_lookups: Box<[Option<LookupId>]>,
+    ping_interval: Duration,
     notices: VecDeque<Notice>,
     notices_limit: usize,
     next_id: u64,
@@ -151,7 +160,8 @@ impl<C: Crypto> Node<C> {
             Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME => return Err(ConfigError::Hostname),
             Some(name) => Some(Hostname {
                 name,
-                in_flight: None,
+                asked: None,
+                answered: None,
                 next: now,
                 first_until: Some(now + RESOLVE_FIRST_WAIT),
             }),
@@ -186,10 +196,10 @@ impl<C: Crypto> Node<C> {
             let _ = discovery.add_record(now, bootnode, false);
         }
         let mut handshake_rng = seed.stream("handshake");
-        let notices_limit = NOTICES_BASE + 4 * others;
-        // A member's channels, and as many attempts as it has endpoints, would be the most; a slot
-        // more than needed in practice is cheaper than the rule for fewer.
-        let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ENDPOINTS.min(6)) + MAX_PENDING_INBOUND;
+        // A member's channels, and as many attempts as may be under way at a time.
+        let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS) + MAX_PENDING_INBOUND;
+        // One event can end every connection, and tell of each what became of it and of its member.
+        let notices_limit = NOTICES_BASE + 2 * slots;
         let channels = others * (MAX_CHANNELS_PER_MEMBER + 1) + 1;
         Ok(Self {
             static_key: StaticKey::new(&identity, &mut handshake_rng),
@@ -211,6 +221,8 @@ impl<C: Crypto> Node<C> {
             cluster,
             hostname,
             lookups: heapless::Vec::new(),
+            member_lookups: (0..others).map(|_| None).collect(),
+            ping_interval: config.ping_interval,
             notices: VecDeque::with_capacity(notices_limit),
             notices_limit,
             next_id: 0,
@@ -334,8 +346,9 @@ impl<C: Crypto> Node<C> {
     }
 
     fn resolved(&mut self, now: Instant, id: ResolveId, addresses: &[IpAddr]) {
-        let Some(hostname) = self.hostname.as_mut().filter(|h| h.in_flight == Some(id)) else { return };
-        hostname.in_flight = None;
+        let asked = |h: &&mut Hostname| h.answered < Some(id) && Some(id) <= h.asked;
+        let Some(hostname) = self.hostname.as_mut().filter(asked) else { return };
+        hostname.answered = Some(id);
         hostname.first_until = None;
         if addresses.is_empty() {
             // A resolver that is down does not take an address away.
@@ -367,11 +380,14 @@ impl<C: Crypto> Node<C> {
     /// A member saw our packets come from `observed`.
     fn voted(&mut self, now: Instant, from: NodeId, observed: SocketAddr) {
         let observed = canonical(observed);
-        let Some(_member) = self.cluster.index_of_node(&from) else { return };
+        if self.cluster.index_of_node(&from).is_none() {
+            return;
+        }
         self.votes.cast(now, from, observed);
         let needed = quorum(self.peer_stores.len() + 1, self.cluster.connected());
-        if let Some(endpoint) = self.votes.winner(now, observed.is_ipv4(), needed) {
-            self.local.handle_sources(&self.identity, |s| s.set_voted(endpoint));
+        let current = self.local.sources().voted(observed.is_ipv4());
+        if let Some(voted) = self.votes.winner(now, observed.is_ipv4(), needed, current) {
+            self.local.handle_sources(&self.identity, |s| s.set_voted(voted));
         }
     }
 

@@ -133,17 +133,31 @@ impl<C: Crypto> Node<C> {
                     }
                 }
                 cluster::Output::LookUp { member } => {
-                    let target = self.cluster.member(member).node_id();
-                    if self.discovery.lookup(now, target).is_ok() {
-                        let peer = self.peer_id(member);
-                        return Some(Action::Notify(Notice::LookingUp { peer }));
+                    if let Some(notice) = self.look_up_member(now, member) {
+                        return Some(Action::Notify(notice));
                     }
-                    self.counters.lookups_without_room += 1;
                 }
                 cluster::Output::Unreachable { member } => {
                     let (peer, why) = (self.peer_id(member), self.cluster.member(member).reachability());
                     return Some(Action::Notify(Notice::Unreachable { peer, why }));
                 }
+            }
+        }
+    }
+
+    /// Looks a member up, unless that is under way. Without room it is owed again a little later.
+    fn look_up_member(&mut self, now: Instant, member: cluster::MemberIndex) -> Option<Notice> {
+        let target = self.cluster.member(member).node_id();
+        let slot = self.member_lookups.get_mut(member.position()).filter(|slot| slot.is_none())?;
+        match self.discovery.lookup(now, target) {
+            Ok(lookup) => {
+                *slot = Some(lookup);
+                Some(Notice::LookingUp { peer: self.peer_id(member) })
+            }
+            Err(_) => {
+                self.counters.lookups_without_room += 1;
+                self.cluster.handle_lookup_refused(now, member);
+                None
             }
         }
     }
@@ -159,7 +173,7 @@ impl<C: Crypto> Node<C> {
         let len = name.len();
         // A query that is never answered is asked again.
         hostname.next = now + RESOLVE_RETRY;
-        hostname.in_flight = Some(id);
+        hostname.asked = Some(id);
         self.next_id += 1;
         Some(Action::Resolve { id, len })
     }

@@ -150,7 +150,7 @@ impl<C: Crypto> Node<C> {
     fn member_view<'a>(&'a self, index: crate::cluster::MemberIndex, member: &'a Member) -> MemberView<'a> {
         let channels =
             || self.conns.iter().filter(|c| c.member == Some(index) && c.confirmed && c.is_channel());
-        let channel = channels().min_by_key(|conn| conn.id).map(|conn| ChannelView {
+        let channel = self.channel_in_use(index).map(|conn| ChannelView {
             conn: conn.id,
             endpoint: conn.remote,
             origin: conn.origin,

@@ -18,4 +18,4 @@ mod votes;
 
 pub use local::{LocalRecord, Output, RefreshError, Start};
 pub use sources::{Bound, Configured, Source, Sources};
-pub use votes::{Votes, quorum};
+pub use votes::{Voted, Votes, quorum};

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::votes::Voted;
 use crate::record::Addresses;
 
 /// Where an address comes from, the strongest first.
@@ -82,20 +83,23 @@ impl Sources {
         sources
     }
 
-    /// Takes what `source` says now: of each family the first usable address, or nothing.
+    /// Takes what `source` says now: of each family one usable address, or nothing. The one it
+    /// said before stays while it is among them: resolvers and systems list in any order.
     ///
     /// A voted address that was the interface's own and is so no longer goes with it: members saw
     /// us there because we were there.
     pub fn set(&mut self, source: Source, addresses: impl IntoIterator<Item = IpAddr>) {
+        let (voted, index) = (Source::Voted.index(), source.index());
         let (mut v4, mut v6) = (None, None);
         for address in addresses {
             match address.to_canonical() {
-                IpAddr::V4(ip) if !ip.is_unspecified() => v4 = v4.or(Some(ip)),
-                IpAddr::V6(ip) if !ip.is_unspecified() => v6 = v6.or(Some(ip)),
+                IpAddr::V4(ip) if ip.is_unspecified() => {}
+                IpAddr::V6(ip) if ip.is_unspecified() => {}
+                IpAddr::V4(ip) if v4.is_none() || self.ip4[index] == Some(ip) => v4 = Some(ip),
+                IpAddr::V6(ip) if v6.is_none() || self.ip6[index] == Some(ip) => v6 = Some(ip),
                 _ => {}
             }
         }
-        let (voted, index) = (Source::Voted.index(), source.index());
         if source == Source::Interface {
             if self.ip4[voted].is_some() && self.ip4[voted] == self.ip4[index] && v4 != self.ip4[index] {
                 (self.ip4[voted], self.voted_udp.0) = (None, None);
@@ -114,36 +118,55 @@ impl Sources {
         [self.ip4[index].map(IpAddr::V4), self.ip6[index].map(IpAddr::V6)]
     }
 
-    /// Takes an endpoint that a quorum voted for. Only its own family changes.
-    pub fn set_voted(&mut self, endpoint: SocketAddr) {
-        let voted = Source::Voted.index();
-        match endpoint.ip().to_canonical() {
-            IpAddr::V4(ip) => (self.ip4[voted], self.voted_udp.0) = (Some(ip), Some(endpoint.port())),
-            IpAddr::V6(ip) => (self.ip6[voted], self.voted_udp.1) = (Some(ip), Some(endpoint.port())),
+    /// Takes what a quorum voted for. Only its own family changes; without a word on the port, the
+    /// one of the same address stays.
+    pub fn set_voted(&mut self, voted: Voted) {
+        let index = Source::Voted.index();
+        match voted.ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let kept = self.voted_udp.0.filter(|_| self.ip4[index] == Some(ip));
+                (self.ip4[index], self.voted_udp.0) = (Some(ip), voted.port.or(kept));
+            }
+            IpAddr::V6(ip) => {
+                let kept = self.voted_udp.1.filter(|_| self.ip6[index] == Some(ip));
+                (self.ip6[index], self.voted_udp.1) = (Some(ip), voted.port.or(kept));
+            }
+        }
+    }
+
+    /// What votes say now of a family, with the port advertised for it.
+    pub fn voted(&self, ipv4: bool) -> Option<SocketAddr> {
+        let index = Source::Voted.index();
+        if ipv4 {
+            Some(SocketAddr::new(self.ip4[index]?.into(), self.voted_udp.0.or(self.bound.udp4)?))
+        } else {
+            Some(SocketAddr::new(self.ip6[index]?.into(), self.voted_udp.1.or(self.bound.udp6)?))
         }
     }
 
     /// The addresses the record should carry, given those of the record in force.
     ///
-    /// A family of which nothing is known keeps what it had while there is a socket for it, and is
-    /// left out when there is none.
+    /// A family of which nothing is known keeps what it had while there is a socket for it. One
+    /// without a socket is left out, unless the operator configured its address.
     pub fn desired(&self, current: &Addresses) -> Addresses {
         let (udp, tcp) = self.configured_ports;
         let mut desired = *current;
-        if let Some((source, ip)) = strongest(&self.ip4) {
+        let has4 = self.bound.udp4.is_some() || self.bound.tcp4.is_some();
+        let has6 = self.bound.udp6.is_some() || self.bound.tcp6.is_some();
+        if let Some((source, ip)) = strongest(&self.ip4, has4) {
             let voted = if source == Source::Voted.index() { self.voted_udp.0 } else { None };
             desired.ip4 = Some(ip);
             desired.udp4 = udp.or(voted).or(self.bound.udp4);
             desired.tcp4 = tcp.or(self.bound.tcp4);
-        } else if self.bound.udp4.is_none() && self.bound.tcp4.is_none() {
+        } else if !has4 {
             (desired.ip4, desired.udp4, desired.tcp4) = (None, None, None);
         }
-        if let Some((source, ip)) = strongest(&self.ip6) {
+        if let Some((source, ip)) = strongest(&self.ip6, has6) {
             let voted = if source == Source::Voted.index() { self.voted_udp.1 } else { None };
             desired.ip6 = Some(ip);
             desired.udp6 = udp.or(voted).or(self.bound.udp6);
             desired.tcp6 = tcp.or(self.bound.tcp6);
-        } else if self.bound.udp6.is_none() && self.bound.tcp6.is_none() {
+        } else if !has6 {
             (desired.ip6, desired.udp6, desired.tcp6) = (None, None, None);
         }
         desired
@@ -151,19 +174,23 @@ impl Sources {
 
     /// Which source the advertised IPv4 (or else IPv6) address comes from.
     pub fn strongest_source(&self) -> Option<Source> {
-        let index = strongest(&self.ip4).map(|(i, _)| i).or(strongest(&self.ip6).map(|(i, _)| i))?;
+        let (v4, v6) = (strongest(&self.ip4, true), strongest(&self.ip6, true));
+        let index = v4.map(|(i, _)| i).or(v6.map(|(i, _)| i))?;
         [Source::Configured, Source::Resolved, Source::Voted, Source::Interface].into_iter().nth(index)
     }
 }
 
-fn strongest<T: Copy>(by_source: &[Option<T>]) -> Option<(usize, T)> {
-    by_source.iter().enumerate().find_map(|(i, ip)| ip.map(|ip| (i, ip)))
+/// The strongest source that knows an address. Without a socket only the operator's word counts.
+fn strongest<T: Copy>(by_source: &[Option<T>], has_socket: bool) -> Option<(usize, T)> {
+    let counting = if has_socket { by_source.len() } else { 1 };
+    by_source.iter().take(counting).enumerate().find_map(|(i, ip)| ip.map(|ip| (i, ip)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const VOTED: Voted = Voted { ip: IpAddr::V4(Ipv4Addr::new(1, 2, 3, 4)), port: Some(77) };
     const BOUND: Bound = Bound { udp4: Some(1), tcp4: Some(2), udp6: None, tcp6: None };
 
     #[test]
@@ -173,7 +200,7 @@ mod tests {
         assert_eq!(sources.desired(&none), none);
         sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 1])]);
         assert_eq!(sources.desired(&none).udp_endpoints().next(), Some(([10, 0, 0, 1], 1).into()));
-        sources.set_voted(([1, 2, 3, 4], 77).into());
+        sources.set_voted(VOTED);
         assert_eq!(sources.desired(&none).udp_endpoints().next(), Some(([1, 2, 3, 4], 77).into()));
         assert_eq!(sources.desired(&none).tcp_endpoints().next(), Some(([1, 2, 3, 4], 2).into()));
         sources.set(Source::Resolved, [IpAddr::from([5, 5, 5, 5])]);
@@ -182,7 +209,7 @@ mod tests {
         let configured =
             Configured { ip4: Some([9, 9, 9, 9].into()), udp_port: Some(40), ..Configured::default() };
         let mut sources = Sources::new(&configured, BOUND);
-        sources.set_voted(([1, 2, 3, 4], 77).into());
+        sources.set_voted(VOTED);
         assert_eq!(sources.desired(&none).udp_endpoints().next(), Some(([9, 9, 9, 9], 40).into()));
     }
 
@@ -191,11 +218,11 @@ mod tests {
         let first = |sources: &Sources| sources.desired(&Addresses::default()).ip4.unwrap().octets();
         let mut sources = Sources::new(&Configured::default(), BOUND);
         sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 1])]);
-        sources.set_voted(([10, 0, 0, 1], 1).into());
+        sources.set_voted(Voted { ip: [10, 0, 0, 1].into(), port: Some(1) });
         sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 2])]);
         assert_eq!(first(&sources), [10, 0, 0, 2]);
         // Behind a NAT the vote is for another address than the interface's, and stays.
-        sources.set_voted(([1, 2, 3, 4], 1).into());
+        sources.set_voted(Voted { port: Some(1), ..VOTED });
         sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 3])]);
         assert_eq!(first(&sources), [1, 2, 3, 4]);
     }
@@ -206,5 +233,40 @@ mod tests {
         assert_eq!(Sources::new(&Configured::default(), BOUND).desired(&stale), Addresses::default());
         let kept = Addresses { ip4: Some([1; 4].into()), udp4: Some(1), ..Addresses::default() };
         assert_eq!(Sources::new(&Configured::default(), BOUND).desired(&kept), kept);
+    }
+
+    #[test]
+    fn a_rotated_list_moves_nothing() {
+        let mut sources = Sources::new(&Configured::default(), BOUND);
+        let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        sources.set(Source::Resolved, [a, b]);
+        sources.set(Source::Resolved, [b, a]);
+        assert_eq!(sources.desired(&Addresses::default()).ip4, Some([10, 0, 0, 1].into()));
+        sources.set(Source::Resolved, [b]);
+        assert_eq!(sources.desired(&Addresses::default()).ip4, Some([10, 0, 0, 2].into()));
+    }
+
+    #[test]
+    fn a_name_does_not_advertise_a_family_without_a_socket() {
+        let mut sources = Sources::new(&Configured::default(), BOUND);
+        sources.set(Source::Resolved, [IpAddr::from([10, 0, 0, 1]), IpAddr::from([9; 16])]);
+        let desired = sources.desired(&Addresses::default());
+        assert_eq!((desired.ip4, desired.ip6), (Some([10, 0, 0, 1].into()), None));
+        let configured = Configured { ip6: Some([9; 16].into()), ..Configured::default() };
+        let desired = Sources::new(&configured, BOUND).desired(&Addresses::default());
+        assert_eq!(desired.ip6, Some([9; 16].into()), "the operator's word counts");
+    }
+
+    #[test]
+    fn a_vote_without_a_port_keeps_the_one_there_was() {
+        let mut sources = Sources::new(&Configured::default(), BOUND);
+        let port = |sources: &Sources| sources.desired(&Addresses::default()).udp4;
+        sources.set_voted(Voted { port: None, ..VOTED });
+        assert_eq!(port(&sources), Some(1), "the bound one");
+        sources.set_voted(VOTED);
+        sources.set_voted(Voted { port: None, ..VOTED });
+        assert_eq!(port(&sources), Some(77));
+        sources.set_voted(Voted { ip: [4, 4, 4, 4].into(), port: None });
+        assert_eq!(port(&sources), Some(1), "another address");
     }
 }

@@ -265,4 +265,35 @@ proptest! {
         numbers.dedup();
         prop_assert!(numbers.len() as u64 <= changes + 1);
     }
+
+    /// E6 and E7: lists in another order and the word of one liar of four, whatever he says and
+    /// however often, sign nothing.
+    #[test]
+    fn e7_rotations_and_a_liar_sign_nothing(
+        lies in proptest::collection::vec((0..4u8, any::<u16>(), any::<bool>()), 1..40),
+    ) {
+        let a: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        let mut local = start(None, None, Sources::new(&Configured::default(), BOUND));
+        local.handle_sources(&identity(), |s| s.set(Source::Interface, a));
+        let mut votes = Votes::new(4);
+        let mut seen = |local: &mut LocalRecord, voter: u8, endpoint: std::net::SocketAddr| {
+            votes.cast(Instant::ZERO, crate::id::NodeId([voter; 32]), endpoint);
+            let current = local.sources().voted(true);
+            if let Some(voted) = votes.winner(Instant::ZERO, true, quorum(4, 3), current) {
+                local.handle_sources(&identity(), |s| s.set_voted(voted));
+            }
+        };
+        for honest in 1..=2 {
+            seen(&mut local, honest, ([192, 0, 2, 1], 4000).into());
+        }
+        prop_assert!(matches!(local.poll(&identity()), Some(Output::Store(_))));
+        local.handle_stored();
+        prop_assert!(matches!(local.poll(&identity()), Some(Output::Published(_))));
+        for (last, port, rotated) in lies {
+            seen(&mut local, 3, ([192, 0, 2, last], port).into());
+            let list = if rotated { [a[1], a[0]] } else { a };
+            local.handle_sources(&identity(), |s| s.set(Source::Interface, list));
+            prop_assert_eq!(local.poll(&identity()), None);
+        }
+    }
 }

@@ -21,6 +21,15 @@ struct Vote {
     cast: Instant,
 }
 
+/// What a quorum says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voted {
+    /// The address.
+    pub ip: IpAddr,
+    /// The UDP port, if a quorum agrees on that too.
+    pub port: Option<u16>,
+}
+
 /// The votes in force.
 #[derive(Debug)]
 pub struct Votes {
@@ -48,15 +57,6 @@ impl Votes {
         }
     }
 
-    /// Forgets a member's votes: it is no longer a member.
-    pub fn forget(&mut self, voter: &NodeId) {
-        for slot in &mut self.slots {
-            if slot.is_some_and(|vote| vote.voter == *voter) {
-                *slot = None;
-            }
-        }
-    }
-
     /// Forgets all votes for an address: it is known to be ours no longer.
     pub fn forget_address(&mut self, ip: IpAddr) {
         for slot in &mut self.slots {
@@ -66,21 +66,36 @@ impl Votes {
         }
     }
 
-    /// The endpoint of the given family that at least `quorum` members agree on, by its address;
-    /// the port is the one most of them named. Changes with every vote and as votes expire.
-    pub fn winner(&mut self, now: Instant, ipv4: bool, quorum: usize) -> Option<SocketAddr> {
+    /// What at least `quorum` members agree on for the given family; `None` when they do not.
+    ///
+    /// The address that is `current` stays while it has the quorum, and so does its port: a vote
+    /// more for another that has it too moves nothing. The port needs a quorum of its own: a NAT
+    /// may show every peer another, and one liar must not choose it. Changes with every vote and
+    /// as votes expire.
+    pub fn winner(
+        &mut self,
+        now: Instant,
+        ipv4: bool,
+        quorum: usize,
+        current: Option<SocketAddr>,
+    ) -> Option<Voted> {
         self.expire(now);
-        let votes = || self.slots.iter().flatten().filter(|vote| vote.endpoint.ip().is_ipv4() == ipv4);
-        let ip = votes()
-            .map(|vote| vote.endpoint.ip())
-            .max_by_key(|ip| (votes().filter(|v| v.endpoint.ip() == *ip).count(), *ip))?;
-        if votes().filter(|vote| vote.endpoint.ip() == ip).count() < quorum {
+        let votes = || self.slots.iter().flatten().map(|vote| vote.endpoint).filter(|e| e.is_ipv4() == ipv4);
+        let for_ip = |ip: IpAddr| votes().filter(|e| e.ip() == ip).count();
+        let for_endpoint = |endpoint: SocketAddr| votes().filter(|e| *e == endpoint).count();
+        let current_ip = current.map(|current| current.ip()).filter(|ip| for_ip(*ip) >= quorum);
+        let ip = match current_ip {
+            Some(ip) => ip,
+            None => votes().map(|e| e.ip()).max_by_key(|ip| (for_ip(*ip), *ip))?,
+        };
+        if for_ip(ip) < quorum {
             return None;
         }
-        votes()
-            .map(|vote| vote.endpoint)
-            .filter(|endpoint| endpoint.ip() == ip)
-            .max_by_key(|endpoint| (votes().filter(|v| v.endpoint == *endpoint).count(), *endpoint))
+        let agreed = |endpoint: &SocketAddr| endpoint.ip() == ip && for_endpoint(*endpoint) >= quorum;
+        let endpoint = current
+            .filter(agreed)
+            .or_else(|| votes().filter(agreed).max_by_key(|endpoint| (for_endpoint(*endpoint), *endpoint)));
+        Some(Voted { ip, port: endpoint.map(|endpoint| endpoint.port()) })
     }
 
     fn expire(&mut self, now: Instant) {
@@ -113,14 +128,39 @@ mod tests {
     fn fewer_than_the_quorum_move_nothing() {
         let mut votes = Votes::new(4);
         let (honest, lie): (SocketAddr, SocketAddr) = (([1, 1, 1, 1], 5).into(), ([6, 6, 6, 6], 6).into());
-        votes.cast(Instant::ZERO, id(1), lie);
-        votes.cast(Instant::ZERO, id(1), lie);
-        assert_eq!(votes.winner(Instant::ZERO, true, quorum(4, 3)), None, "one member, one vote");
-        votes.cast(Instant::ZERO, id(2), honest);
-        votes.cast(Instant::ZERO, id(3), honest);
-        assert_eq!(votes.winner(Instant::ZERO, true, quorum(4, 3)), Some(honest));
-        assert_eq!(votes.winner(Instant::ZERO, false, 1), None, "families are apart");
-        assert_eq!(votes.winner(Instant::ZERO + VOTE_LIFETIME, true, 1), None, "votes expire");
+        let now = Instant::ZERO;
+        let needed = quorum(4, 3);
+        votes.cast(now, id(1), lie);
+        votes.cast(now, id(1), lie);
+        assert_eq!(votes.winner(now, true, needed, None), None, "one member, one vote");
+        votes.cast(now, id(2), honest);
+        votes.cast(now, id(3), honest);
+        assert_eq!(votes.winner(now, true, needed, None), Some(Voted { ip: honest.ip(), port: Some(5) }));
+        assert_eq!(votes.winner(now, false, 1, None), None, "families are apart");
+        assert_eq!(votes.winner(now + VOTE_LIFETIME, true, 1, None), None, "votes expire");
+    }
+
+    #[test]
+    fn one_liar_does_not_choose_the_port() {
+        let mut votes = Votes::new(4);
+        let now = Instant::ZERO;
+        votes.cast(now, id(1), ([1, 1, 1, 1], 65_000).into());
+        votes.cast(now, id(2), ([1, 1, 1, 1], 5).into());
+        let voted = votes.winner(now, true, 2, None).unwrap();
+        assert_eq!(voted, Voted { ip: [1, 1, 1, 1].into(), port: None });
+    }
+
+    #[test]
+    fn what_has_the_quorum_stays() {
+        let mut votes = Votes::new(6);
+        let now = Instant::ZERO;
+        let (a, b): (SocketAddr, SocketAddr) = (([1, 1, 1, 1], 5).into(), ([2, 2, 2, 2], 5).into());
+        for (voter, endpoint) in [(1, a), (2, a), (3, b), (4, b), (5, b)] {
+            votes.cast(now, id(voter), endpoint);
+        }
+        assert_eq!(votes.winner(now, true, 2, Some(a)).unwrap().ip, a.ip());
+        assert_eq!(votes.winner(now, true, 2, None).unwrap().ip, b.ip());
+        assert_eq!(votes.winner(now, true, 3, Some(a)).unwrap().ip, b.ip());
     }
 
     #[test]
