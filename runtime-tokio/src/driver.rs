@@ -96,6 +96,7 @@ impl Driver {
     pub(crate) fn spawn(node: Node, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = mpsc::channel(64);
         let (notices, from_start) = broadcast::channel(1024);
+        let subscribe = notices.downgrade();
         let (done, stopped) = watch::channel(false);
         let (stream_tx, stream_rx) = mpsc::channel(256);
         let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
@@ -113,7 +114,7 @@ impl Driver {
             resolved_tx,
             resolved_rx,
             messages,
-            notices: notices.clone(),
+            notices,
             interfaces: Vec::new(),
             shutting_down: false,
             deadline: None,
@@ -127,7 +128,13 @@ impl Driver {
             }
             .instrument(span),
         );
-        Handle { peer_id, to, notices, from_start: Arc::new(Mutex::new(Some(from_start))), stopped }
+        Handle {
+            peer_id,
+            to,
+            notices: subscribe,
+            from_start: Arc::new(Mutex::new(Some(from_start))),
+            stopped,
+        }
     }
 
     async fn run(mut self) {

@@ -123,8 +123,9 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             json!({"event": "listening", "addresses": listening}),
         )?;
         let node = coracle_tokio::start(sockets, config, DatabaseStore(database)).map_err(start_error)?;
-        watch(&node, &names, &mut live).await?;
+        let watched = watch(&node, &names, &mut live).await;
         live.end_table();
+        watched?;
         live.say("stopping: closing channels", json!({"event": "stopping"}))?;
         node.shutdown().await;
         live.say("stopped", json!({"event": "stopped"}))
@@ -203,7 +204,7 @@ fn start_error(error: coracle_tokio::StartError) -> CliError {
     }
 }
 
-/// Tells what happens until a signal says stop.
+/// Tells what happens until a signal says stop. A node that stops before that is an error.
 async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), CliError> {
     let mut notices = node.notices();
     let mut refresh = tokio::time::interval(Duration::from_millis(500));
@@ -216,15 +217,22 @@ async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), 
                     format!("{missed} events were missed: this output is too slow"),
                     json!({"event": "missed", "count": missed}),
                 )?,
-                Err(RecvError::Closed) => return Ok(()),
+                Err(RecvError::Closed) => return Err(died()),
             },
             _ = refresh.tick() => {
-                let Ok(snapshot) = node.snapshot().await else { return Ok(()) };
+                let Ok(snapshot) = node.snapshot().await else { return Err(died()) };
                 live.rows(&rows(&snapshot, names));
             }
             () = &mut stop => return Ok(()),
         }
     }
+}
+
+fn died() -> CliError {
+    CliError::failed(
+        "the node stopped without being asked to",
+        "start it again, and report this as a bug with what was printed before",
+    )
 }
 
 /// A record that is in force is shown whole: other operators may need it as a hint.
@@ -277,5 +285,33 @@ fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value
     match value {
         serde_json::Value::Object(object) => object,
         _ => serde_json::Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_core::{cluster::MemberConfig, crypto::{Crypto as _, SecretKey}, rng::Seed};
+    use coracle_tokio::NoStore;
+
+    use super::*;
+
+    /// The process is to end with an error, so that whoever keeps it running hears of it.
+    #[tokio::test]
+    async fn a_node_that_stops_by_itself_is_an_error() {
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let members = vec![MemberConfig::new(RustCrypto.public_key(&secret))];
+        let config = Config::new(secret, Seed::new([1; 32]), members);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let sockets = Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
+        let node = coracle_tokio::start(sockets, config, NoStore).unwrap();
+        let other = node.clone();
+        let stop = tokio::spawn(async move { other.shutdown().await });
+        let mut out = Output::new(false);
+        let mut live = Live::new(&mut out, 0, false);
+        let names = Names::by_position([node.peer_id()].into_iter());
+        let watched = tokio::time::timeout(Duration::from_secs(30), watch(&node, &names, &mut live));
+        let error = watched.await.expect("watched for ever").unwrap_err();
+        assert!(format!("{error:?}").contains("without being asked"), "{error:?}");
+        stop.await.unwrap();
     }
 }

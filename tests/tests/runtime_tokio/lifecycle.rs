@@ -56,7 +56,6 @@ async fn the_last_handle_stops_the_node() {
     assert!(clone.snapshot().await.is_ok(), "a clone keeps it");
     drop(clone);
     channel_down(&mut b).await;
-    // The node itself holds the sender: its end closes the stream.
     within("end of the notices", async { while notices.recv().await != Err(RecvError::Closed) {} }).await;
     Sockets::bind(&Listen { tcp, udp: Vec::new() }).unwrap();
 }
@@ -95,6 +94,19 @@ async fn the_first_notices_are_not_missed() {
     within("record in force", async { while handle.snapshot().await.unwrap().record.is_none() {} }).await;
     let first = within("notice", handle.notices().recv()).await.unwrap();
     assert!(matches!(first, Notice::Published { .. }), "{first:?}");
+}
+
+/// Whoever holds a handle still hears that the node has ended, and whoever asks later hears it at once.
+#[tokio::test]
+async fn the_notices_end_with_the_node() {
+    let sockets = Sockets::bind(&loopback()).unwrap();
+    let handle = coracle_tokio::start(sockets, config(1, &[1, 2]), NoStore).unwrap();
+    let mut from_start = handle.notices();
+    let mut later = handle.notices();
+    handle.shutdown().await;
+    for notices in [&mut from_start, &mut later, &mut handle.notices()] {
+        within("end of the notices", async { while notices.recv().await != Err(RecvError::Closed) {} }).await;
+    }
 }
 
 /// A node that is shut down before its record was ever stored ends all the same.
