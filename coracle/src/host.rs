@@ -15,7 +15,7 @@ use crate::{
     database::{Applied, Change, Database, DatabaseError, Endpoints},
 };
 
-/// Why a node cannot be configured from these files.
+/// Why a node cannot be configured from these files. The cluster file is the caller's to name: it comes here parsed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {

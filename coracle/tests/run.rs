@@ -285,6 +285,27 @@ fn a_tampered_lock_is_refused_unless_told_otherwise() {
 }
 
 #[test]
+fn a_cluster_file_that_does_not_fit_is_named() {
+    let cluster = Cluster::new(1);
+    let other = Cluster::new(1);
+    let of_others = other.data_dir(0).cluster_lock();
+    let bad = cluster.directory.path().join("bad.json");
+    let enr = cluster.lock.find("enr:").unwrap();
+    fs::write(&bad, format!("{}enr:AAAA{}", &cluster.lock[..enr], &cluster.lock[enr + 8..])).unwrap();
+    for (file, says) in [(&of_others, "none of the 1 operators"), (&bad, "operators[0].enr")] {
+        let mut command = coracle(&cluster.path(0));
+        command.args(["run", "--no-verify", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        let (code, error) = fails({
+            command.arg("--cluster-file").arg(file);
+            command
+        });
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains(&format!("error: {}: ", file.display())), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn bad_flags_are_explained() {
     let cluster = Cluster::new(1);
     for (flag, value, says) in [

@@ -1,11 +1,11 @@
 //! Errors as a person reads them: what happened, what to do, and an exit code.
 
-use std::{io, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
 use coracle::{
-    cluster_file::FileError, data_dir::DataDirError, database::DatabaseError, files::ReadError,
-    host::HostError, key_file::KeyFileError,
+    data_dir::DataDirError, database::DatabaseError, files::ReadError, host::HostError,
+    key_file::KeyFileError,
 };
 use coracle_tokio::BindError;
 
@@ -89,10 +89,14 @@ impl From<DataDirError> for CliError {
     }
 }
 
-impl From<HostError> for CliError {
-    fn from(error: HostError) -> Self {
+impl CliError {
+    /// Why a node cannot be configured from the cluster file at `path`.
+    pub(super) fn host(path: &Path, error: HostError) -> Self {
         match error {
             HostError::Database(error) => error.into(),
+            HostError::File(_) | HostError::NotAnOperator { .. } => {
+                Self::failed(format!("{}: {error}", path.display()), error.help())
+            }
             _ => Self::failed(&error, error.help()),
         }
     }
@@ -109,12 +113,6 @@ impl From<BindError> for CliError {
             }
             _ => Self::failed(&error, "choose another address or port"),
         }
-    }
-}
-
-impl From<FileError> for CliError {
-    fn from(error: FileError) -> Self {
-        Self::failed(&error, error.help())
     }
 }
 

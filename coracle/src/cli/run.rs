@@ -87,8 +87,10 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
     let file = files::read_cluster_file(&path)?;
     let unchecked = verified(&file, &path, arguments.no_verify)?;
     let database = Database::open(&data_dir.database())?;
-    let mut config = host::configure(secret, &file, &database)?;
-    let names = Names::by_position(file.members()?.iter().map(|member| member.record.peer_id()));
+    let about_file = |error| CliError::host(&path, error);
+    let mut config = host::configure(secret, &file, &database).map_err(about_file)?;
+    let members = file.members().map_err(|error| about_file(error.into()))?;
+    let names = Names::by_position(members.iter().map(|member| member.record.peer_id()));
 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
