@@ -284,6 +284,33 @@ fn a_tampered_lock_is_refused_unless_told_otherwise() {
     node.published();
 }
 
+/// A file is not refused for what this build cannot check, and what that is is said (design, section 7).
+#[test]
+fn what_is_not_checked_is_told() {
+    let cluster = Cluster::new(1);
+    let node = cluster.run(0, &[]);
+    let note = node.wait_for("note")["note"].as_str().unwrap().to_owned();
+    assert!(note.contains("not made") && note.contains("no validators"), "{note}");
+    drop(node);
+
+    // A definition has no node signatures: nothing this build checks says who made it.
+    let lock: Value = serde_json::from_str(&cluster.lock).unwrap();
+    let path = cluster.directory.path().join("definition.json");
+    fs::write(&path, lock["cluster_definition"].to_string()).unwrap();
+    let mut command = coracle(&cluster.path(0));
+    command.args(["--json", "run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cluster-file"]).arg(path);
+    let node = Running::start(command);
+    let mut notes = String::new();
+    loop {
+        let event = node.next_of(&["note", "listening"]);
+        if event["event"] == "listening" {
+            break;
+        }
+        notes += event["note"].as_str().unwrap();
+    }
+    assert!(notes.contains("not who made it"), "{notes}");
+}
+
 #[test]
 fn a_cluster_file_that_does_not_fit_is_named() {
     let cluster = Cluster::new(1);

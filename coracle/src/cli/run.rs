@@ -2,14 +2,14 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
 use clap::Args;
 use coracle::{
-    cluster_file::{ClusterFile, Outcome},
+    cluster_file::{ClusterFile, Outcome, Report},
     data_dir::DataDir,
     database::Database,
     files,
@@ -30,6 +30,7 @@ use super::{
     error::CliError,
     events::{self, Names, Told, Weight},
     live::{Live, mark},
+    lock_verify,
     output::Output,
     peer_hint::PeerHint,
 };
@@ -85,7 +86,7 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         )
     })?;
     let file = files::read_cluster_file(&path)?;
-    let unchecked = verified(&file, &path, arguments.no_verify)?;
+    let notes = verified(&file, &path, arguments.no_verify)?;
     let database = Database::open(&data_dir.database())?;
     let about_file = |error| CliError::host(&path, error);
     let mut config = host::configure(secret, &file, &database).map_err(about_file)?;
@@ -100,7 +101,7 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         configure(&mut config, arguments).await?;
         let sockets = Sockets::bind(&arguments.listen())?;
         let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
-        for line in unchecked {
+        for line in notes {
             live.tell(
                 None,
                 Told {
@@ -143,8 +144,8 @@ impl Arguments {
     }
 }
 
-/// Refuses a file of which a check fails; returns notes on what was not checked, or not believed.
-fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Result<Vec<String>, CliError> {
+/// Refuses a file of which a check fails; returns notes on what was not believed, or not checked.
+fn verified(file: &ClusterFile, path: &Path, no_verify: bool) -> Result<Vec<String>, CliError> {
     let report = file.verify();
     let failed: Vec<String> = report
         .failed()
@@ -155,19 +156,37 @@ fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Resu
             _ => check.field.clone(),
         })
         .collect();
-    if failed.is_empty() {
-        return Ok(Vec::new());
+    if !failed.is_empty() && !no_verify {
+        return Err(CliError::failed(
+            format!("{} is refused: {}", path.display(), failed.join("; ")),
+            "get the file again from the cluster's creator; `coracle lock verify` lists every check",
+        ));
     }
-    if no_verify {
-        return Ok(failed
-            .into_iter()
-            .map(|check| format!("used all the same (--no-verify): {check}"))
-            .collect());
+    let mut notes: Vec<String> =
+        failed.into_iter().map(|check| format!("used all the same (--no-verify): {check}")).collect();
+    notes.extend(not_checked(&report));
+    if !report.is_signed() {
+        notes.push(lock_verify::NOT_SIGNED.to_owned());
     }
-    Err(CliError::failed(
-        format!("{} is refused: {}", path.display(), failed.join("; ")),
-        "get the file again from the cluster's creator; `coracle lock verify` lists every check",
-    ))
+    Ok(notes)
+}
+
+/// How many checks were not made, and why, each reason once. `lock verify` has the list.
+fn not_checked(report: &Report) -> Option<String> {
+    let mut count = 0;
+    let mut reasons: Vec<&str> = Vec::new();
+    for check in &report.checks {
+        if let Outcome::NotChecked { because } = &check.outcome {
+            count += 1;
+            if !reasons.contains(&because.as_str()) {
+                reasons.push(because);
+            }
+        }
+    }
+    (count > 0).then(|| {
+        let checks = if count == 1 { "check was" } else { "checks were" };
+        format!("{count} {checks} not made on the cluster file: {}", reasons.join("; "))
+    })
 }
 
 /// What the flags say, put into the configuration.
