@@ -352,6 +352,34 @@ fn bad_flags_are_explained() {
     }
 }
 
+/// What could only be ignored is refused.
+#[test]
+fn flags_that_cannot_all_be_used_are_refused() {
+    let cluster = Cluster::new(2);
+    let own = format!("{}@127.0.0.1:1", cluster.peer_id(0));
+    let hints: Vec<String> = (1..=5).map(|port| format!("{}@127.0.0.1:{port}", cluster.peer_id(1))).collect();
+    let five: Vec<&str> = hints.iter().map(String::as_str).collect();
+    for (flag, values, says) in [
+        ("--tcp", &["127.0.0.1:0", "127.0.0.2:0"][..], "127.0.0.2"),
+        ("--udp", &["[::1]:0", "127.0.0.1:0", "[::1]:0"], "IPv6"),
+        ("--external-ip", &["192.0.2.1", "192.0.2.2"], "192.0.2.2"),
+        ("--peer", &[own.as_str()], "this node itself"),
+        ("--peer", &five, "at most 4"),
+    ] {
+        let mut command = coracle(&cluster.path(0));
+        command.arg("run");
+        for other in ["--tcp", "--udp"].into_iter().filter(|other| *other != flag) {
+            command.args([other, "127.0.0.1:0"]);
+        }
+        for value in values {
+            command.args([flag, value]);
+        }
+        let (code, error) = fails(command);
+        assert_eq!(code, 2, "{flag}: {error}");
+        assert!(error.contains(&format!("error: {flag}")) && error.contains(says), "{flag}: {error}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_it_in_good_order() {

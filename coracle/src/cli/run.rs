@@ -77,6 +77,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -> Result<ExitCode, CliError> {
+    arguments.check()?;
     data_dir.check_key_lock(SystemTime::now())?;
     let secret = key_file::load(&data_dir.key_file())?;
     let path = arguments.cluster_file.clone().or_else(|| data_dir.cluster_file()).ok_or_else(|| {
@@ -86,7 +87,7 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         )
     })?;
     let file = files::read_cluster_file(&path)?;
-    let notes = verified(&file, &path, arguments.no_verify)?;
+    let mut notes = verified(&file, &path, arguments.no_verify)?;
     let database = Database::open(&data_dir.database())?;
     let about_file = |error| CliError::host(&path, error);
     let mut config = host::configure(secret, &file, &database).map_err(about_file)?;
@@ -98,7 +99,7 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             |error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"),
         )?;
     runtime.block_on(async {
-        configure(&mut config, arguments).await?;
+        notes.extend(configure(&mut config, arguments).await?);
         let sockets = Sockets::bind(&arguments.listen())?;
         let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
         for line in notes {
@@ -137,6 +138,27 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
 }
 
 impl Arguments {
+    /// Refuses what could only be ignored: the second value of a flag that is given once a family.
+    fn check(&self) -> Result<(), CliError> {
+        let ips = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        for (flag, given) in [
+            ("--tcp", ips(&self.tcp)),
+            ("--udp", ips(&self.udp)),
+            ("--external-ip", self.external_ip.clone()),
+        ] {
+            let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = given.into_iter().partition(IpAddr::is_ipv4);
+            for (family, several) in [("IPv4", v4), ("IPv6", v6)] {
+                if let [first, second, ..] = several[..] {
+                    return Err(CliError::usage(
+                        format!("{flag}: {first} and {second} are both {family}"),
+                        format!("give {flag} once for IPv4 and once for IPv6 at most"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn listen(&self) -> Listen {
         let or =
             |given: &Vec<SocketAddr>, default| if given.is_empty() { vec![default] } else { given.clone() };
@@ -189,8 +211,8 @@ fn not_checked(report: &Report) -> Option<String> {
     })
 }
 
-/// What the flags say, put into the configuration.
-async fn configure(config: &mut Config, arguments: &Arguments) -> Result<(), CliError> {
+/// What the flags say, put into the configuration; returns notes on what of it is not used.
+async fn configure(config: &mut Config, arguments: &Arguments) -> Result<Vec<String>, CliError> {
     let v4 =
         arguments.external_ip.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
     let v6 =
@@ -208,10 +230,11 @@ async fn configure(config: &mut Config, arguments: &Arguments) -> Result<(), Cli
         })?;
         config.bootnodes.push(record);
     }
+    let mut notes = Vec::new();
     for hint in &arguments.peer {
-        hint.apply(config).await?;
+        notes.extend(hint.apply(config).await?);
     }
-    Ok(())
+    Ok(notes)
 }
 
 fn names_own(config: &Config, names: &Names) -> String {

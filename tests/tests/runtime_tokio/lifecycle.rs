@@ -86,6 +86,24 @@ async fn a_port_in_use_is_named() {
     Sockets::bind(&Listen { tcp: listen.tcp, udp: Vec::new() }).unwrap();
 }
 
+/// Of two only one could be used, so that the other would be silently closed.
+#[tokio::test]
+async fn a_second_address_of_one_family_is_refused() {
+    let any = |ip: &str| std::net::SocketAddr::new(ip.parse().unwrap(), 0);
+    let twice = vec![any("127.0.0.1"), any("::1"), any("127.0.0.2")];
+    for (listen, transport) in [
+        (Listen { tcp: twice.clone(), udp: Vec::new() }, "tcp"),
+        (Listen { tcp: Vec::new(), udp: twice.clone() }, "udp"),
+    ] {
+        let error = Sockets::bind(&listen).unwrap_err();
+        assert_eq!(
+            (error.address, error.transport, error.source.kind()),
+            (twice[2], transport, io::ErrorKind::InvalidInput)
+        );
+        assert!(error.to_string().contains("127.0.0.1"), "{error}");
+    }
+}
+
 /// Whoever asks first hears everything, however late: the node runs before its handle is returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_notices_are_not_missed() {
