@@ -284,6 +284,25 @@ fn a_tampered_lock_is_refused_unless_told_otherwise() {
     node.published();
 }
 
+/// A record named once is known from then on, even if its node was never met.
+#[test]
+fn a_record_given_as_a_hint_is_kept() {
+    let cluster = Cluster::new(2);
+    let newer = Addresses {
+        ip4: Some([127, 0, 0, 1].into()),
+        udp4: Some(9),
+        tcp4: Some(10),
+        ..Addresses::default()
+    };
+    let identity = Identity::new(RustCrypto, cluster.keys[1].clone());
+    let record = Builder::new().set_addresses(&newer).unwrap().sign(42, &identity).unwrap();
+    let node = cluster.run(0, &[&record.to_string()]);
+    node.tcp();
+    node.kill();
+    let peers = database::Database::open(&cluster.data_dir(0).database()).unwrap().peers().unwrap();
+    assert_eq!(peers[&identity.public_key().compressed()].record, Some(record));
+}
+
 /// A file is not refused for what this build cannot check, and what that is is said (design, section 7).
 #[test]
 fn what_is_not_checked_is_told() {

@@ -87,6 +87,14 @@ fn from_pair(text: &str) -> Result<(PeerId, Place), String> {
 }
 
 impl PeerHint {
+    /// The record, if the hint is one.
+    pub(super) fn record(&self) -> Option<&Record> {
+        match &self.place {
+            Place::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
     /// Puts the hint into the configuration, resolving a name first. Returns a note on addresses of a
     /// name for which there is no room: unlike those that the operator gave, they are nobody's mistake.
     pub(super) async fn apply(&self, config: &mut Config) -> Result<Option<String>, CliError> {

@@ -11,7 +11,7 @@ use clap::Args;
 use coracle::{
     cluster_file::{ClusterFile, Outcome, Report},
     data_dir::DataDir,
-    database::Database,
+    database::{Change, Database},
     files,
     host::{self, DatabaseStore},
     key_file,
@@ -100,6 +100,9 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         )?;
     runtime.block_on(async {
         notes.extend(configure(&mut config, arguments).await?);
+        // The node stores what it learns, and not what it was told: the next start may be without the flag.
+        let records = arguments.peer.iter().filter_map(PeerHint::record);
+        database.apply(&records.cloned().map(Change::Peer).collect::<Vec<_>>())?;
         let sockets = Sockets::bind(&arguments.listen())?;
         let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
         for line in notes {
