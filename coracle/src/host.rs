@@ -130,8 +130,7 @@ impl Store for DatabaseStore {
             }
             StoreItem::Peer(StoredPeer { public_key, record, last_good }) => {
                 let record = record.iter().map(|record| Change::Peer(record.clone()));
-                let reached =
-                    last_good.map(|tcp| Change::Reached(*public_key, Endpoints { tcp: Some(tcp) }));
+                let reached = last_good.map(|tcp| Change::Reached(*public_key, Endpoints { tcp: Some(tcp) }));
                 self.0.apply(&record.chain(reached).collect::<Vec<_>>())?;
             }
         }

@@ -288,12 +288,8 @@ fn a_tampered_lock_is_refused_unless_told_otherwise() {
 #[test]
 fn a_record_given_as_a_hint_is_kept() {
     let cluster = Cluster::new(2);
-    let newer = Addresses {
-        ip4: Some([127, 0, 0, 1].into()),
-        udp4: Some(9),
-        tcp4: Some(10),
-        ..Addresses::default()
-    };
+    let newer =
+        Addresses { ip4: Some([127, 0, 0, 1].into()), udp4: Some(9), tcp4: Some(10), ..Addresses::default() };
     let identity = Identity::new(RustCrypto, cluster.keys[1].clone());
     let record = Builder::new().set_addresses(&newer).unwrap().sign(42, &identity).unwrap();
     let node = cluster.run(0, &[&record.to_string()]);
@@ -317,7 +313,9 @@ fn what_is_not_checked_is_told() {
     let path = cluster.directory.path().join("definition.json");
     fs::write(&path, lock["cluster_definition"].to_string()).unwrap();
     let mut command = coracle(&cluster.path(0));
-    command.args(["--json", "run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cluster-file"]).arg(path);
+    command
+        .args(["--json", "run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cluster-file"])
+        .arg(path);
     let node = Running::start(command);
     let mut notes = String::new();
     loop {

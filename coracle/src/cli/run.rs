@@ -337,7 +337,11 @@ fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value
 
 #[cfg(test)]
 mod tests {
-    use coracle_core::{cluster::MemberConfig, crypto::{Crypto as _, SecretKey}, rng::Seed};
+    use coracle_core::{
+        cluster::MemberConfig,
+        crypto::{Crypto as _, SecretKey},
+        rng::Seed,
+    };
     use coracle_tokio::NoStore;
 
     use super::*;
