@@ -111,12 +111,9 @@ pub enum Applied {
     Kept,
 }
 
-/// Where an operator was last reached.
+/// Where an operator was last reached. Fields that this build does not know are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoints {
-    /// Its discovery answered here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub udp: Option<SocketAddr>,
     /// It was authenticated here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<SocketAddr>,
@@ -243,7 +240,7 @@ impl Database {
             Some(bytes) => endpoints(&self.path, &key, bytes.value())?,
             None => Endpoints::default(),
         };
-        let merged = Endpoints { udp: new.udp.or(stored.udp), tcp: new.tcp.or(stored.tcp) };
+        let merged = Endpoints { tcp: new.tcp.or(stored.tcp) };
         if merged == stored {
             return Ok(Applied::Same);
         }

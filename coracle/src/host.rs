@@ -15,7 +15,7 @@ use crate::{
     database::{Applied, Change, Database, DatabaseError, Endpoints},
 };
 
-/// Why a node cannot be configured from these files.
+/// Why a node cannot be configured from these files. The cluster file is the caller's to name: it comes here parsed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
@@ -130,8 +130,7 @@ impl Store for DatabaseStore {
             }
             StoreItem::Peer(StoredPeer { public_key, record, last_good }) => {
                 let record = record.iter().map(|record| Change::Peer(record.clone()));
-                let reached = last_good
-                    .map(|tcp| Change::Reached(*public_key, Endpoints { tcp: Some(tcp), udp: None }));
+                let reached = last_good.map(|tcp| Change::Reached(*public_key, Endpoints { tcp: Some(tcp) }));
                 self.0.apply(&record.chain(reached).collect::<Vec<_>>())?;
             }
         }

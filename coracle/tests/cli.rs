@@ -144,6 +144,13 @@ fn enr_prefers_the_database_and_then_the_cluster_file() {
     drop(database);
     assert_eq!((&shown()["source"], &shown()["seq"]), (&"database".into(), &8.into()));
 
+    // A database from an old backup is behind the file.
+    std::fs::remove_file(directory.path().join("coracle.redb")).unwrap();
+    let database = Database::open(&directory.path().join("coracle.redb")).unwrap();
+    database.apply(&[Change::Own(Builder::new().sign(6, &identity).unwrap())]).unwrap();
+    drop(database);
+    assert_eq!((&shown()["source"], &shown()["seq"]), (&"cluster_file".into(), &7.into()));
+
     std::fs::write(directory.path().join("coracle.redb"), "rubbish").unwrap();
     fails(
         coracle(directory.path()).arg("enr"),

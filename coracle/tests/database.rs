@@ -36,8 +36,8 @@ fn in_new_directory() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn what_was_stored_is_there_after_reopening() {
     let (directory, path) = in_new_directory();
-    let reached = Endpoints { udp: Some("127.0.0.1:9000".parse().unwrap()), tcp: None };
-    let also = Endpoints { udp: None, tcp: Some("[::1]:9001".parse().unwrap()) };
+    let reached = Endpoints { tcp: Some("127.0.0.1:9000".parse().unwrap()) };
+    let then = Endpoints { tcp: Some("[::1]:9001".parse().unwrap()) };
     let key = *identity(2).public_key();
     {
         let database = Database::open(&path).unwrap();
@@ -48,8 +48,8 @@ fn what_was_stored_is_there_after_reopening() {
             Change::Peer(record(2, 6, 2)),
             Change::Peer(record(3, 7, 3)),
             Change::Reached(key, reached),
-            Change::Reached(key, also),
-            Change::Reached(key, also),
+            Change::Reached(key, then),
+            Change::Reached(key, Endpoints::default()),
         ];
         let mut stored = [Applied::Stored; 6];
         stored[5] = Applied::Same;
@@ -66,7 +66,7 @@ fn what_was_stored_is_there_after_reopening() {
     assert_eq!(peers.len(), 2);
     let peer = &peers[&key.compressed()];
     assert_eq!(peer.record, Some(record(2, 6, 2)));
-    assert_eq!(peer.endpoints, Endpoints { udp: reached.udp, tcp: also.tcp });
+    assert_eq!(peer.endpoints, then);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
@@ -101,6 +101,27 @@ fn one_at_a_time_has_it_open() {
     drop(first);
     assert_eq!(database::read_own_record(&path, &key).unwrap(), Some(record(1, 5, 1)));
     Database::open(&path).unwrap();
+}
+
+/// Earlier builds had a field for discovery's endpoint, which nothing ever filled.
+#[test]
+fn fields_of_other_builds_are_ignored() {
+    let (_directory, path) = in_new_directory();
+    drop(Database::open(&path).unwrap());
+    let key = identity(2).public_key().compressed();
+    {
+        let raw = redb::Database::open(&path).unwrap();
+        let write = raw.begin_write().unwrap();
+        let old = br#"{"udp":"127.0.0.1:9000","tcp":"127.0.0.1:9001"}"#.as_slice();
+        write
+            .open_table(redb::TableDefinition::<&[u8; 33], &[u8]>::new("endpoints"))
+            .unwrap()
+            .insert(&key, old)
+            .unwrap();
+        write.commit().unwrap();
+    }
+    let endpoints = Database::open(&path).unwrap().peers().unwrap()[&key].endpoints;
+    assert_eq!(endpoints, Endpoints { tcp: Some("127.0.0.1:9001".parse().unwrap()) });
 }
 
 #[test]

@@ -284,6 +284,71 @@ fn a_tampered_lock_is_refused_unless_told_otherwise() {
     node.published();
 }
 
+/// A record named once is known from then on, even if its node was never met.
+#[test]
+fn a_record_given_as_a_hint_is_kept() {
+    let cluster = Cluster::new(2);
+    let newer =
+        Addresses { ip4: Some([127, 0, 0, 1].into()), udp4: Some(9), tcp4: Some(10), ..Addresses::default() };
+    let identity = Identity::new(RustCrypto, cluster.keys[1].clone());
+    let record = Builder::new().set_addresses(&newer).unwrap().sign(42, &identity).unwrap();
+    let node = cluster.run(0, &[&record.to_string()]);
+    node.tcp();
+    node.kill();
+    let peers = database::Database::open(&cluster.data_dir(0).database()).unwrap().peers().unwrap();
+    assert_eq!(peers[&identity.public_key().compressed()].record, Some(record));
+}
+
+/// A file is not refused for what this build cannot check, and what that is is said (design, section 7).
+#[test]
+fn what_is_not_checked_is_told() {
+    let cluster = Cluster::new(1);
+    let node = cluster.run(0, &[]);
+    let note = node.wait_for("note")["note"].as_str().unwrap().to_owned();
+    assert!(note.contains("not made") && note.contains("no validators"), "{note}");
+    drop(node);
+
+    // A definition has no node signatures: nothing this build checks says who made it.
+    let lock: Value = serde_json::from_str(&cluster.lock).unwrap();
+    let path = cluster.directory.path().join("definition.json");
+    fs::write(&path, lock["cluster_definition"].to_string()).unwrap();
+    let mut command = coracle(&cluster.path(0));
+    command
+        .args(["--json", "run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--cluster-file"])
+        .arg(path);
+    let node = Running::start(command);
+    let mut notes = String::new();
+    loop {
+        let event = node.next_of(&["note", "listening"]);
+        if event["event"] == "listening" {
+            break;
+        }
+        notes += event["note"].as_str().unwrap();
+    }
+    assert!(notes.contains("not who made it"), "{notes}");
+}
+
+#[test]
+fn a_cluster_file_that_does_not_fit_is_named() {
+    let cluster = Cluster::new(1);
+    let other = Cluster::new(1);
+    let of_others = other.data_dir(0).cluster_lock();
+    let bad = cluster.directory.path().join("bad.json");
+    let enr = cluster.lock.find("enr:").unwrap();
+    fs::write(&bad, format!("{}enr:AAAA{}", &cluster.lock[..enr], &cluster.lock[enr + 8..])).unwrap();
+    for (file, says) in [(&of_others, "none of the 1 operators"), (&bad, "operators[0].enr")] {
+        let mut command = coracle(&cluster.path(0));
+        command.args(["run", "--no-verify", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        let (code, error) = fails({
+            command.arg("--cluster-file").arg(file);
+            command
+        });
+        assert_eq!(code, 1, "{error}");
+        assert!(error.contains(&format!("error: {}: ", file.display())), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
+}
+
 #[test]
 fn bad_flags_are_explained() {
     let cluster = Cluster::new(1);
@@ -301,6 +366,34 @@ fn bad_flags_are_explained() {
         let (code, error) = fails(command);
         assert!(code == 1 || code == 2, "{flag}: {code}");
         assert!(error.contains(says), "{flag}: {error}");
+    }
+}
+
+/// What could only be ignored is refused.
+#[test]
+fn flags_that_cannot_all_be_used_are_refused() {
+    let cluster = Cluster::new(2);
+    let own = format!("{}@127.0.0.1:1", cluster.peer_id(0));
+    let hints: Vec<String> = (1..=5).map(|port| format!("{}@127.0.0.1:{port}", cluster.peer_id(1))).collect();
+    let five: Vec<&str> = hints.iter().map(String::as_str).collect();
+    for (flag, values, says) in [
+        ("--tcp", &["127.0.0.1:0", "127.0.0.2:0"][..], "127.0.0.2"),
+        ("--udp", &["[::1]:0", "127.0.0.1:0", "[::1]:0"], "IPv6"),
+        ("--external-ip", &["192.0.2.1", "192.0.2.2"], "192.0.2.2"),
+        ("--peer", &[own.as_str()], "this node itself"),
+        ("--peer", &five, "at most 4"),
+    ] {
+        let mut command = coracle(&cluster.path(0));
+        command.arg("run");
+        for other in ["--tcp", "--udp"].into_iter().filter(|other| *other != flag) {
+            command.args([other, "127.0.0.1:0"]);
+        }
+        for value in values {
+            command.args([flag, value]);
+        }
+        let (code, error) = fails(command);
+        assert_eq!(code, 2, "{flag}: {error}");
+        assert!(error.contains(&format!("error: {flag}")) && error.contains(says), "{flag}: {error}");
     }
 }
 

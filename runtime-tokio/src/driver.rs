@@ -30,6 +30,9 @@ use crate::{
 
 /// Time between two looks at the interfaces' addresses.
 const INTERFACES_INTERVAL: Duration = Duration::from_secs(10);
+/// From the last connection's end until the driver ends as well, if by then members' entries are still
+/// owed to the store. What the store has taken on is waited for in any case.
+const STORE_GRACE: Duration = Duration::from_secs(2);
 /// Datagrams taken at a time before other things have their turn.
 const BURST: usize = 64;
 
@@ -96,6 +99,7 @@ impl Driver {
     pub(crate) fn spawn(node: Node, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = mpsc::channel(64);
         let (notices, from_start) = broadcast::channel(1024);
+        let subscribe = notices.downgrade();
         let (done, stopped) = watch::channel(false);
         let (stream_tx, stream_rx) = mpsc::channel(256);
         let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
@@ -113,7 +117,7 @@ impl Driver {
             resolved_tx,
             resolved_rx,
             messages,
-            notices: notices.clone(),
+            notices,
             interfaces: Vec::new(),
             shutting_down: false,
             deadline: None,
@@ -127,7 +131,13 @@ impl Driver {
             }
             .instrument(span),
         );
-        Handle { peer_id, to, notices, from_start: Arc::new(Mutex::new(Some(from_start))), stopped }
+        Handle {
+            peer_id,
+            to,
+            notices: subscribe,
+            from_start: Arc::new(Mutex::new(Some(from_start))),
+            stopped,
+        }
     }
 
     async fn run(mut self) {
@@ -144,8 +154,24 @@ impl Driver {
         }
         // Writers still have farewells to write; they end with the streams.
         self.streams.clear();
+        let grace = tokio::time::timeout(STORE_GRACE, self.write_what_is_owed()).await;
+        if grace.is_err() {
+            // A write that failed earlier may be due again by now; this is its last chance.
+            self.node.handle_timeout(self.clock.now());
+            self.act();
+        }
         self.storage.finish().await;
         debug!("stopped");
+    }
+
+    /// Until every member's newest entry is stored: one that changed while the one before was being
+    /// written follows it.
+    async fn write_what_is_owed(&mut self) {
+        while self.node.stores_pending() {
+            let Some(written) = self.storage.from.recv().await else { return };
+            self.handle(Woken::Stored(written));
+            self.act();
+        }
     }
 
     async fn wait(&mut self, interfaces: &mut tokio::time::Interval) -> Woken {

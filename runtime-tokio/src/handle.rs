@@ -25,7 +25,8 @@ pub(crate) enum ToDriver {
 pub struct Handle {
     pub(crate) peer_id: PeerId,
     pub(crate) to: mpsc::Sender<ToDriver>,
-    pub(crate) notices: broadcast::Sender<Notice>,
+    /// Weak: the driver has the only other sender, so that the notices end when the node does.
+    pub(crate) notices: broadcast::WeakSender<Notice>,
     /// Subscribed before the driver ran: goes to whoever asks first.
     pub(crate) from_start: Arc<Mutex<Option<broadcast::Receiver<Notice>>>>,
     /// True once the driver has ended and everything is stored.
@@ -41,9 +42,16 @@ impl Handle {
     /// Everything the node tells: the first time this is called from the node's start on (the node
     /// runs already when the embedder gets this handle), later from now on. A receiver that falls
     /// more than 1,024 notices behind misses the oldest and is told so; the node never waits for it.
+    ///
+    /// The receiver says [`Closed`](broadcast::error::RecvError::Closed) once the node has stopped,
+    /// whether it was asked to or not, and everything it told before has been received.
     pub fn notices(&self) -> broadcast::Receiver<Notice> {
         let mut from_start = self.from_start.lock().unwrap_or_else(PoisonError::into_inner);
-        from_start.take().unwrap_or_else(|| self.notices.subscribe())
+        from_start.take().unwrap_or_else(|| match self.notices.upgrade() {
+            Some(notices) => notices.subscribe(),
+            // A node that has stopped tells nothing: a receiver whose sender is gone.
+            None => broadcast::channel(1).1,
+        })
     }
 
     /// Asks the node for something. The outer error says that it has stopped, the inner one why it

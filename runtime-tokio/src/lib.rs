@@ -6,15 +6,21 @@
 //! ```no_run
 //! use coracle_core::{crypto::SecretKey, node::{Config, Notice}, rng::Seed};
 //! use coracle_tokio::{Listen, NoStore, Sockets};
+//! use tokio::sync::broadcast::error::RecvError;
 //!
 //! # async fn run(config: Config) -> Result<(), coracle_tokio::StartError> {
 //! let listen = Listen { tcp: vec!["0.0.0.0:3610".parse().unwrap()], udp: vec!["0.0.0.0:3630".parse().unwrap()] };
 //! let sockets = Sockets::bind(&listen)?;
 //! let node = coracle_tokio::start(sockets, config, NoStore)?;
 //! let mut notices = node.notices();
-//! while let Ok(notice) = notices.recv().await {
-//!     if let Notice::ChannelUp { peer, endpoint, origin, .. } = notice {
-//!         println!("{peer} at {endpoint}, known from {origin}");
+//! loop {
+//!     match notices.recv().await {
+//!         Ok(Notice::ChannelUp { peer, endpoint, origin, .. }) => {
+//!             println!("{peer} at {endpoint}, known from {origin}");
+//!         }
+//!         Ok(_) => {}
+//!         Err(RecvError::Lagged(missed)) => println!("{missed} notices were missed"),
+//!         Err(RecvError::Closed) => break, // the node has stopped
 //!     }
 //! }
 //! # Ok(())

@@ -9,7 +9,7 @@ use coracle_core::refresh::Bound;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
-/// Where to listen. At most one address a family is used of each list; port 0 lets the system choose.
+/// Where to listen: at most one address a family in each list. Port 0 lets the system choose.
 #[derive(Clone, Debug, Default)]
 pub struct Listen {
     /// TCP: channels.
@@ -41,7 +41,13 @@ pub struct Sockets {
 
 impl Sockets {
     /// Binds all addresses. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says of an address; [`io::ErrorKind::InvalidInput`] for the second address of
+    /// one family in one list, of which only one could be used. Nothing stays bound then.
     pub fn bind(listen: &Listen) -> Result<Self, BindError> {
+        one_a_family(&listen.tcp, "tcp")?;
+        one_a_family(&listen.udp, "udp")?;
         let mut sockets = Self::default();
         for &address in &listen.tcp {
             let listener =
@@ -101,6 +107,17 @@ impl Sockets {
         let tcp = |listener: &Option<TcpListener>| listener.as_ref().and_then(|l| l.local_addr().ok());
         [udp(&self.udp4), udp(&self.udp6), tcp(&self.tcp4), tcp(&self.tcp6)]
     }
+}
+
+fn one_a_family(addresses: &[SocketAddr], transport: &'static str) -> Result<(), BindError> {
+    for (i, &address) in addresses.iter().enumerate() {
+        if let Some(first) = addresses[..i].iter().find(|first| first.is_ipv4() == address.is_ipv4()) {
+            let why = format!("one address a family is possible, and {first} is of the same");
+            let source = io::Error::new(io::ErrorKind::InvalidInput, why);
+            return Err(BindError { address, transport, source });
+        }
+    }
+    Ok(())
 }
 
 fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {

@@ -61,6 +61,9 @@ impl Storage {
                 };
                 let _ = answers.send(Written { id, ok });
             }
+            // `finish` takes the end of the answers for the end of the store (and of its lock on a file).
+            drop(store);
+            drop(answers);
         })?;
         Ok(Self { to, from })
     }
@@ -75,5 +78,44 @@ impl Storage {
         let Self { to, mut from } = self;
         drop(to);
         while from.recv().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Duration,
+    };
+
+    use super::*;
+
+    /// Takes its time to close.
+    struct Slow(Arc<AtomicBool>);
+
+    impl Store for Slow {
+        type Error = Infallible;
+
+        fn store(&mut self, _: &StoreItem) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(100));
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_store_is_closed_when_finish_returns() {
+        let closed = Arc::new(AtomicBool::new(false));
+        let storage = Storage::start(Slow(Arc::clone(&closed))).unwrap();
+        storage.finish().await;
+        assert!(closed.load(Ordering::SeqCst));
     }
 }

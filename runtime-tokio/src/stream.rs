@@ -1,6 +1,6 @@
 //! One TCP connection: a task that reads when there is room, and one that writes what it is told.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use coracle_core::{
     limits::CHANNEL_READ_SIZE,
@@ -12,12 +12,15 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinHandle,
 };
 
 /// Most bytes read at a time.
 const CHUNK: usize = 16 * 1024;
+/// From the end of a stream until its writer ends as well, whatever it still has to write: a peer that
+/// takes no bytes must not keep a task and a descriptor.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a connection's tasks tell the driver.
 #[derive(Debug)]
@@ -44,6 +47,8 @@ pub(crate) struct Stream {
     reader: JoinHandle<()>,
     /// Closed with the stream: the writer then finishes what it has and shuts the connection down.
     writes: mpsc::Sender<Vec<u8>>,
+    /// Gone with the stream: the writer then has [`FAREWELL`] left.
+    _alive: oneshot::Sender<Infallible>,
 }
 
 impl Stream {
@@ -56,8 +61,14 @@ impl Stream {
         let reader = tokio::spawn(read_all(id, read, Arc::clone(&credit), to.clone()));
         // The node never asks for a write before the one before is done.
         let (writes, queue) = mpsc::channel(1);
-        tokio::spawn(write_all(id, write, queue, to));
-        Self { pending: Vec::new(), credit, reader, writes }
+        let (alive, gone) = oneshot::channel();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = write_all(id, write, queue, to) => {}
+                () = farewell(gone) => {}
+            }
+        });
+        Self { pending: Vec::new(), credit, reader, writes, _alive: alive }
     }
 
     /// Lets the reader go on, unless as much as any frame takes is waiting already.
@@ -119,6 +130,13 @@ async fn read_all(id: ConnId, mut read: OwnedReadHalf, credit: Arc<Semaphore>, t
     }
 }
 
+/// Ends [`FAREWELL`] after the stream has ended.
+async fn farewell(gone: oneshot::Receiver<Infallible>) {
+    // The only answer there is: the other end is gone.
+    let _ = gone.await;
+    tokio::time::sleep(FAREWELL).await;
+}
+
 async fn write_all(
     id: ConnId,
     mut write: OwnedWriteHalf,
@@ -136,4 +154,41 @@ async fn write_all(
         }
     }
     let _ = write.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The peer takes nothing and stays: what cannot be written does not keep the writer.
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_does_not_keep_the_writer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_peer, _) = listener.accept().await.unwrap();
+        // Fill both buffers, so that whatever is written next has to wait.
+        let chunk = vec![0; 1 << 20];
+        let mut quiet = false;
+        while !quiet {
+            match ours.try_write(&chunk) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The kernel may have moved bytes to the other side meanwhile.
+                    quiet = tokio::time::timeout(Duration::from_millis(200), ours.writable()).await.is_err();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let (to, mut from) = mpsc::channel(4);
+        let stream = Stream::start(ConnId::accepted(0), ours, to);
+        stream.write(b"farewell");
+        drop(stream);
+        // Both tasks hold a sender: the channel ends when both have ended.
+        let ended = tokio::time::timeout(Duration::from_secs(30), async {
+            while let Some(message) = from.recv().await {
+                assert!(!matches!(message, FromStream::Written(_)), "the buffers were not full");
+            }
+        });
+        ended.await.expect("the writer waits for a peer that takes nothing");
+    }
 }

@@ -1,7 +1,8 @@
 //! `coracle enr`: this node's record, the newest that is known.
 //!
-//! That is the one in the database, if a node ever ran here; else the one in the cluster file; else the first one,
-//! made from the key alone (it is the same each time, and the same that Charon makes).
+//! That is the one in the database, if a node ever ran here, unless the one in the cluster file has a higher number
+//! (the database may be an old backup); else the one in the cluster file; else the first one, made from the key
+//! alone (it is the same each time, and the same that Charon makes).
 
 use std::{io::Write, process::ExitCode};
 
@@ -61,6 +62,8 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         Err(error) => return Err(error.into()),
     };
     let (record, source) = match (stored, in_cluster_file(data_dir, &identity)) {
+        // As a node that starts here would choose.
+        (Some(stored), Some(record)) if record.seq() > stored.seq() => (record, Source::ClusterFile),
         (Some(record), _) => (record, Source::Database),
         (None, Some(record)) => (record, Source::ClusterFile),
         (None, None) => (first(&identity)?, Source::Key),

@@ -1,11 +1,11 @@
 //! Errors as a person reads them: what happened, what to do, and an exit code.
 
-use std::{io, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
 use coracle::{
-    cluster_file::FileError, data_dir::DataDirError, database::DatabaseError, files::ReadError,
-    host::HostError, key_file::KeyFileError,
+    data_dir::DataDirError, database::DatabaseError, files::ReadError, host::HostError,
+    key_file::KeyFileError,
 };
 use coracle_tokio::BindError;
 
@@ -22,6 +22,7 @@ pub(super) struct CliError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Failed,
+    Usage,
     InUse,
     /// Whoever read our output is gone, as in `coracle lock show | head`: nothing to say, and no failure.
     ReaderGone,
@@ -33,6 +34,11 @@ impl CliError {
         Self { message: message.to_string(), help: help.to_string(), kind: Kind::Failed }
     }
 
+    /// The command line is wrong, in a way that no single argument shows.
+    pub(super) fn usage(message: impl ToString, help: impl ToString) -> Self {
+        Self { kind: Kind::Usage, ..Self::failed(message, help) }
+    }
+
     /// Another process has what this one needs.
     pub(super) fn in_use(message: impl ToString, help: impl ToString) -> Self {
         Self { kind: Kind::InUse, ..Self::failed(message, help) }
@@ -40,9 +46,12 @@ impl CliError {
 
     /// Prints the error and gives its exit code.
     pub(super) fn report(self) -> ExitCode {
-        if self.kind == Kind::ReaderGone {
-            return ExitCode::SUCCESS;
-        }
+        let code = match self.kind {
+            Kind::ReaderGone => return ExitCode::SUCCESS,
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::InUse => 3,
+        };
         let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
         // Nothing can be done about a standard error that is closed.
@@ -55,7 +64,7 @@ impl CliError {
                 clean(&self.help)
             ),
         );
-        ExitCode::from(if self.kind == Kind::InUse { 3 } else { 1 })
+        ExitCode::from(code)
     }
 }
 
@@ -89,10 +98,14 @@ impl From<DataDirError> for CliError {
     }
 }
 
-impl From<HostError> for CliError {
-    fn from(error: HostError) -> Self {
+impl CliError {
+    /// Why a node cannot be configured from the cluster file at `path`.
+    pub(super) fn host(path: &Path, error: HostError) -> Self {
         match error {
             HostError::Database(error) => error.into(),
+            HostError::File(_) | HostError::NotAnOperator { .. } => {
+                Self::failed(format!("{}: {error}", path.display()), error.help())
+            }
             _ => Self::failed(&error, error.help()),
         }
     }
@@ -109,12 +122,6 @@ impl From<BindError> for CliError {
             }
             _ => Self::failed(&error, "choose another address or port"),
         }
-    }
-}
-
-impl From<FileError> for CliError {
-    fn from(error: FileError) -> Self {
-        Self::failed(&error, error.help())
     }
 }
 

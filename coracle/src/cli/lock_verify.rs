@@ -17,6 +17,10 @@ use super::{
     output::{BAD, GOOD, HEAD, NOTE, Output, clean},
 };
 
+/// What to know of a file that is not signed, as far as this build can tell.
+pub(super) const NOT_SIGNED: &str = "no signature that this build checks stands behind these hashes: they show that \
+                                     the file is undamaged, not who made it";
+
 #[derive(Serialize)]
 struct Verified<'r> {
     event: &'static str,
@@ -76,11 +80,7 @@ fn lines(verified: &Verified<'_>, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "  {NOTE}not covered{NOTE:#}  {}: {}", clean(&entry.field), clean(&entry.because))?;
     }
     if !verified.signed {
-        writeln!(
-            to,
-            "{NOTE}note{NOTE:#}: no signature that this build checks stands behind these hashes: they show that the \
-             file is undamaged, not who made it"
-        )?;
+        writeln!(to, "{NOTE}note{NOTE:#}: {NOT_SIGNED}")?;
     }
     if verified.accepted {
         writeln!(to, "{GOOD}accepted{GOOD:#}: {}", tally(report))

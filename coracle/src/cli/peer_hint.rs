@@ -5,6 +5,7 @@ use std::{net::SocketAddr, str::FromStr};
 use coracle_core::{
     crypto::RustCrypto,
     id::PeerId,
+    limits::MAX_HINTS,
     node::Config,
     record::Record,
     wire::multiaddr::{Host, Multiaddr, Transport},
@@ -86,8 +87,23 @@ fn from_pair(text: &str) -> Result<(PeerId, Place), String> {
 }
 
 impl PeerHint {
-    /// Puts the hint into the configuration, resolving a name first.
-    pub(super) async fn apply(&self, config: &mut Config) -> Result<(), CliError> {
+    /// The record, if the hint is one.
+    pub(super) fn record(&self) -> Option<&Record> {
+        match &self.place {
+            Place::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// Puts the hint into the configuration, resolving a name first. Returns a note on addresses of a
+    /// name for which there is no room: unlike those that the operator gave, they are nobody's mistake.
+    pub(super) async fn apply(&self, config: &mut Config) -> Result<Option<String>, CliError> {
+        if config.lock_record.as_ref().is_some_and(|own| own.peer_id() == self.peer) {
+            return Err(CliError::usage(
+                format!("--peer {}: {} is this node itself", self.text, self.peer),
+                "name other operators only; --external-ip tells them where this node is",
+            ));
+        }
         let member = config
             .members
             .iter_mut()
@@ -98,14 +114,14 @@ impl PeerHint {
                     "`coracle lock show` lists the operators' peer ids",
                 )
             })?;
-        match &self.place {
-            Place::Addresses(addresses) => member.hints.extend(addresses),
+        let left_out = match &self.place {
+            Place::Addresses(addresses) => add(&mut member.hints, addresses.iter().copied()),
             Place::Record(record) => {
-                member.hints.extend(record.tcp_endpoints());
                 // As everywhere: only a higher number replaces what is known.
                 if member.stored_record.as_ref().is_none_or(|stored| stored.seq() < record.seq()) {
                     member.stored_record = Some((**record).clone());
                 }
+                add(&mut member.hints, record.tcp_endpoints())
             }
             Place::Name(name, port) => {
                 let found = tokio::net::lookup_host((name.as_str(), *port)).await.map_err(|error| {
@@ -114,11 +130,38 @@ impl PeerHint {
                         "check the name, or give an IP address",
                     )
                 })?;
-                member.hints.extend(found);
+                let left_out = add(&mut member.hints, found);
+                return Ok((left_out > 0).then(|| {
+                    let most = at_most();
+                    format!("--peer {}: {left_out} addresses of {name} are left out: {most}", self.text)
+                }));
             }
+        };
+        if left_out > 0 {
+            return Err(CliError::usage(
+                format!("--peer {}: {} has more addresses than are used", self.text, self.peer),
+                format!("leave some out: {}", at_most()),
+            ));
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// Why there is no room.
+fn at_most() -> String {
+    format!("at most {MAX_HINTS} addresses of one operator are used")
+}
+
+/// Adds the addresses that are not there yet; returns how many did not fit.
+fn add(hints: &mut Vec<SocketAddr>, addresses: impl Iterator<Item = SocketAddr>) -> usize {
+    let mut left_out = 0;
+    for address in addresses {
+        if hints.contains(&address) {
+            continue;
+        }
+        if hints.len() < MAX_HINTS { hints.push(address) } else { left_out += 1 }
+    }
+    left_out
 }
 
 #[cfg(test)]

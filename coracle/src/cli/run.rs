@@ -2,16 +2,16 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, SystemTime},
 };
 
 use clap::Args;
 use coracle::{
-    cluster_file::{ClusterFile, Outcome},
+    cluster_file::{ClusterFile, Outcome, Report},
     data_dir::DataDir,
-    database::Database,
+    database::{Change, Database},
     files,
     host::{self, DatabaseStore},
     key_file,
@@ -30,6 +30,7 @@ use super::{
     error::CliError,
     events::{self, Names, Told, Weight},
     live::{Live, mark},
+    lock_verify,
     output::Output,
     peer_hint::PeerHint,
 };
@@ -76,6 +77,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -> Result<ExitCode, CliError> {
+    arguments.check()?;
     data_dir.check_key_lock(SystemTime::now())?;
     let secret = key_file::load(&data_dir.key_file())?;
     let path = arguments.cluster_file.clone().or_else(|| data_dir.cluster_file()).ok_or_else(|| {
@@ -85,20 +87,25 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         )
     })?;
     let file = files::read_cluster_file(&path)?;
-    let unchecked = verified(&file, &path, arguments.no_verify)?;
+    let mut notes = verified(&file, &path, arguments.no_verify)?;
     let database = Database::open(&data_dir.database())?;
-    let mut config = host::configure(secret, &file, &database)?;
-    let names = Names::by_position(file.members()?.iter().map(|member| member.record.peer_id()));
+    let about_file = |error| CliError::host(&path, error);
+    let mut config = host::configure(secret, &file, &database).map_err(about_file)?;
+    let members = file.members().map_err(|error| about_file(error.into()))?;
+    let names = Names::by_position(members.iter().map(|member| member.record.peer_id()));
 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(
             |error| CliError::failed(format!("cannot start threads: {error}"), "free some memory"),
         )?;
     runtime.block_on(async {
-        configure(&mut config, arguments).await?;
+        notes.extend(configure(&mut config, arguments).await?);
+        // The node stores what it learns, and not what it was told: the next start may be without the flag.
+        let records = arguments.peer.iter().filter_map(PeerHint::record);
+        database.apply(&records.cloned().map(Change::Peer).collect::<Vec<_>>())?;
         let sockets = Sockets::bind(&arguments.listen())?;
         let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
-        for line in unchecked {
+        for line in notes {
             live.tell(
                 None,
                 Told {
@@ -123,8 +130,9 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             json!({"event": "listening", "addresses": listening}),
         )?;
         let node = coracle_tokio::start(sockets, config, DatabaseStore(database)).map_err(start_error)?;
-        watch(&node, &names, &mut live).await?;
+        let watched = watch(&node, &names, &mut live).await;
         live.end_table();
+        watched?;
         live.say("stopping: closing channels", json!({"event": "stopping"}))?;
         node.shutdown().await;
         live.say("stopped", json!({"event": "stopped"}))
@@ -133,6 +141,27 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
 }
 
 impl Arguments {
+    /// Refuses what could only be ignored: the second value of a flag that is given once a family.
+    fn check(&self) -> Result<(), CliError> {
+        let ips = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        for (flag, given) in [
+            ("--tcp", ips(&self.tcp)),
+            ("--udp", ips(&self.udp)),
+            ("--external-ip", self.external_ip.clone()),
+        ] {
+            let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = given.into_iter().partition(IpAddr::is_ipv4);
+            for (family, several) in [("IPv4", v4), ("IPv6", v6)] {
+                if let [first, second, ..] = several[..] {
+                    return Err(CliError::usage(
+                        format!("{flag}: {first} and {second} are both {family}"),
+                        format!("give {flag} once for IPv4 and once for IPv6 at most"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn listen(&self) -> Listen {
         let or =
             |given: &Vec<SocketAddr>, default| if given.is_empty() { vec![default] } else { given.clone() };
@@ -140,8 +169,8 @@ impl Arguments {
     }
 }
 
-/// Refuses a file of which a check fails; returns notes on what was not checked, or not believed.
-fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Result<Vec<String>, CliError> {
+/// Refuses a file of which a check fails; returns notes on what was not believed, or not checked.
+fn verified(file: &ClusterFile, path: &Path, no_verify: bool) -> Result<Vec<String>, CliError> {
     let report = file.verify();
     let failed: Vec<String> = report
         .failed()
@@ -152,23 +181,41 @@ fn verified(file: &ClusterFile, path: &std::path::Path, no_verify: bool) -> Resu
             _ => check.field.clone(),
         })
         .collect();
-    if failed.is_empty() {
-        return Ok(Vec::new());
+    if !failed.is_empty() && !no_verify {
+        return Err(CliError::failed(
+            format!("{} is refused: {}", path.display(), failed.join("; ")),
+            "get the file again from the cluster's creator; `coracle lock verify` lists every check",
+        ));
     }
-    if no_verify {
-        return Ok(failed
-            .into_iter()
-            .map(|check| format!("used all the same (--no-verify): {check}"))
-            .collect());
+    let mut notes: Vec<String> =
+        failed.into_iter().map(|check| format!("used all the same (--no-verify): {check}")).collect();
+    notes.extend(not_checked(&report));
+    if !report.is_signed() {
+        notes.push(lock_verify::NOT_SIGNED.to_owned());
     }
-    Err(CliError::failed(
-        format!("{} is refused: {}", path.display(), failed.join("; ")),
-        "get the file again from the cluster's creator; `coracle lock verify` lists every check",
-    ))
+    Ok(notes)
 }
 
-/// What the flags say, put into the configuration.
-async fn configure(config: &mut Config, arguments: &Arguments) -> Result<(), CliError> {
+/// How many checks were not made, and why, each reason once. `lock verify` has the list.
+fn not_checked(report: &Report) -> Option<String> {
+    let mut count = 0;
+    let mut reasons: Vec<&str> = Vec::new();
+    for check in &report.checks {
+        if let Outcome::NotChecked { because } = &check.outcome {
+            count += 1;
+            if !reasons.contains(&because.as_str()) {
+                reasons.push(because);
+            }
+        }
+    }
+    (count > 0).then(|| {
+        let checks = if count == 1 { "check was" } else { "checks were" };
+        format!("{count} {checks} not made on the cluster file: {}", reasons.join("; "))
+    })
+}
+
+/// What the flags say, put into the configuration; returns notes on what of it is not used.
+async fn configure(config: &mut Config, arguments: &Arguments) -> Result<Vec<String>, CliError> {
     let v4 =
         arguments.external_ip.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
     let v6 =
@@ -186,10 +233,11 @@ async fn configure(config: &mut Config, arguments: &Arguments) -> Result<(), Cli
         })?;
         config.bootnodes.push(record);
     }
+    let mut notes = Vec::new();
     for hint in &arguments.peer {
-        hint.apply(config).await?;
+        notes.extend(hint.apply(config).await?);
     }
-    Ok(())
+    Ok(notes)
 }
 
 fn names_own(config: &Config, names: &Names) -> String {
@@ -203,7 +251,7 @@ fn start_error(error: coracle_tokio::StartError) -> CliError {
     }
 }
 
-/// Tells what happens until a signal says stop.
+/// Tells what happens until a signal says stop. A node that stops before that is an error.
 async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), CliError> {
     let mut notices = node.notices();
     let mut refresh = tokio::time::interval(Duration::from_millis(500));
@@ -216,15 +264,22 @@ async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), 
                     format!("{missed} events were missed: this output is too slow"),
                     json!({"event": "missed", "count": missed}),
                 )?,
-                Err(RecvError::Closed) => return Ok(()),
+                Err(RecvError::Closed) => return Err(died()),
             },
             _ = refresh.tick() => {
-                let Ok(snapshot) = node.snapshot().await else { return Ok(()) };
+                let Ok(snapshot) = node.snapshot().await else { return Err(died()) };
                 live.rows(&rows(&snapshot, names));
             }
             () = &mut stop => return Ok(()),
         }
     }
+}
+
+fn died() -> CliError {
+    CliError::failed(
+        "the node stopped without being asked to",
+        "start it again, and report this as a bug with what was printed before",
+    )
 }
 
 /// A record that is in force is shown whole: other operators may need it as a hint.
@@ -277,5 +332,37 @@ fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value
     match value {
         serde_json::Value::Object(object) => object,
         _ => serde_json::Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_core::{
+        cluster::MemberConfig,
+        crypto::{Crypto as _, SecretKey},
+        rng::Seed,
+    };
+    use coracle_tokio::NoStore;
+
+    use super::*;
+
+    /// The process is to end with an error, so that whoever keeps it running hears of it.
+    #[tokio::test]
+    async fn a_node_that_stops_by_itself_is_an_error() {
+        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let members = vec![MemberConfig::new(RustCrypto.public_key(&secret))];
+        let config = Config::new(secret, Seed::new([1; 32]), members);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let sockets = Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
+        let node = coracle_tokio::start(sockets, config, NoStore).unwrap();
+        let other = node.clone();
+        let stop = tokio::spawn(async move { other.shutdown().await });
+        let mut out = Output::new(false);
+        let mut live = Live::new(&mut out, 0, false);
+        let names = Names::by_position([node.peer_id()].into_iter());
+        let watched = tokio::time::timeout(Duration::from_secs(30), watch(&node, &names, &mut live));
+        let error = watched.await.expect("watched for ever").unwrap_err();
+        assert!(format!("{error:?}").contains("without being asked"), "{error:?}");
+        stop.await.unwrap();
     }
 }

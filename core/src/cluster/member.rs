@@ -248,6 +248,10 @@ impl Member {
         core::mem::take(&mut self.dirty)
     }
 
+    pub(super) const fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     pub(super) fn mark_dirty(&mut self) {
         self.dirty = true;
     }

@@ -229,6 +229,11 @@ impl Cluster {
         })
     }
 
+    /// Whether [`Cluster::poll_dirty`] has something to say for a member that is free.
+    pub fn has_dirty(&self) -> bool {
+        self.members.iter().any(Member::is_dirty)
+    }
+
     /// Storing a member's entry failed: it is owed again.
     pub fn handle_store_failed(&mut self, index: MemberIndex) {
         self.member_mut(index).mark_dirty();

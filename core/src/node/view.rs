@@ -147,6 +147,12 @@ impl<C: Crypto> Node<C> {
         self.conns.iter().count()
     }
 
+    /// Whether a member's entry is being stored, or is owed to the store. A driver that ends waits a
+    /// moment for this to pass, or the newest entry may be lost.
+    pub fn stores_pending(&self) -> bool {
+        self.cluster.has_dirty() || self.peer_stores.iter().any(|store| store.in_flight.is_some())
+    }
+
     fn member_view<'a>(&'a self, index: crate::cluster::MemberIndex, member: &'a Member) -> MemberView<'a> {
         let channels =
             || self.conns.iter().filter(|c| c.member == Some(index) && c.confirmed && c.is_channel());

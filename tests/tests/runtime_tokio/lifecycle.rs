@@ -56,7 +56,6 @@ async fn the_last_handle_stops_the_node() {
     assert!(clone.snapshot().await.is_ok(), "a clone keeps it");
     drop(clone);
     channel_down(&mut b).await;
-    // The node itself holds the sender: its end closes the stream.
     within("end of the notices", async { while notices.recv().await != Err(RecvError::Closed) {} }).await;
     Sockets::bind(&Listen { tcp, udp: Vec::new() }).unwrap();
 }
@@ -87,6 +86,24 @@ async fn a_port_in_use_is_named() {
     Sockets::bind(&Listen { tcp: listen.tcp, udp: Vec::new() }).unwrap();
 }
 
+/// Of two only one could be used, so that the other would be silently closed.
+#[tokio::test]
+async fn a_second_address_of_one_family_is_refused() {
+    let any = |ip: &str| std::net::SocketAddr::new(ip.parse().unwrap(), 0);
+    let twice = vec![any("127.0.0.1"), any("::1"), any("127.0.0.2")];
+    for (listen, transport) in [
+        (Listen { tcp: twice.clone(), udp: Vec::new() }, "tcp"),
+        (Listen { tcp: Vec::new(), udp: twice.clone() }, "udp"),
+    ] {
+        let error = Sockets::bind(&listen).unwrap_err();
+        assert_eq!(
+            (error.address, error.transport, error.source.kind()),
+            (twice[2], transport, io::ErrorKind::InvalidInput)
+        );
+        assert!(error.to_string().contains("127.0.0.1"), "{error}");
+    }
+}
+
 /// Whoever asks first hears everything, however late: the node runs before its handle is returned.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_notices_are_not_missed() {
@@ -95,6 +112,19 @@ async fn the_first_notices_are_not_missed() {
     within("record in force", async { while handle.snapshot().await.unwrap().record.is_none() {} }).await;
     let first = within("notice", handle.notices().recv()).await.unwrap();
     assert!(matches!(first, Notice::Published { .. }), "{first:?}");
+}
+
+/// Whoever holds a handle still hears that the node has ended, and whoever asks later hears it at once.
+#[tokio::test]
+async fn the_notices_end_with_the_node() {
+    let sockets = Sockets::bind(&loopback()).unwrap();
+    let handle = coracle_tokio::start(sockets, config(1, &[1, 2]), NoStore).unwrap();
+    let mut from_start = handle.notices();
+    let mut later = handle.notices();
+    handle.shutdown().await;
+    for notices in [&mut from_start, &mut later, &mut handle.notices()] {
+        within("end of the notices", async { while notices.recv().await != Err(RecvError::Closed) {} }).await;
+    }
 }
 
 /// A node that is shut down before its record was ever stored ends all the same.

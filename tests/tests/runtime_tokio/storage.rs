@@ -140,3 +140,46 @@ async fn shutdown_waits_for_the_store() {
     });
     assert_eq!(endpoint, Some(other.tcp[0]));
 }
+
+/// An entry that changes while the one before is being written is owed still when the channels are
+/// closed, and is stored before the node ends.
+#[tokio::test]
+async fn shutdown_stores_what_changed_meanwhile() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (begun, mut begins) = tokio_mpsc::unbounded_channel();
+    let (open, gate) = mpsc::channel();
+    let mut slow =
+        Running::start(config(1, &[1, 2]), &loopback(), Gated { begun, gate, kept: Arc::clone(&kept) });
+    within("first write", begins.recv()).await.unwrap();
+    open.send(()).unwrap();
+    assert!(own_record(&mut slow).await.is_some());
+
+    // The other knows where our discovery is, and not where our channels are: only we can dial.
+    let udp = slow.handle.snapshot().await.unwrap().record.unwrap().udp_endpoints().next().unwrap();
+    let mut builder = Builder::new();
+    builder.set_ip4(Some([127, 0, 0, 1].into())).unwrap().set_udp4(Some(udp.port())).unwrap();
+    let known = builder.sign(1, &Identity::new(RustCrypto, secret(1))).unwrap();
+    let mut others = config(2, &[1, 2]);
+    others.members[0].stored_record = Some(known);
+    let mut other = Running::start(others, &loopback(), NoStore);
+    // Its record and, once we have dialled it, the endpoint are worth storing; one at a time is written.
+    slow.expect("record", |notice| matches!(notice, Notice::PeerRecord { .. }).then_some(())).await;
+    slow.channel_up(peer_id(2)).await;
+    other.channel_up(peer_id(1)).await;
+    within("second write", begins.recv()).await.unwrap();
+
+    let handle = slow.handle.clone();
+    let shutdown = tokio::spawn(async move { handle.shutdown().await });
+    other
+        .expect("end of the channel", |notice| matches!(notice, Notice::ChannelDown { .. }).then_some(()))
+        .await;
+    assert_eq!(kept.lock().unwrap().len(), 1);
+    for _ in 0..8 {
+        let _ = open.send(());
+    }
+    within("shutdown", shutdown).await.unwrap();
+    let record = other.handle.snapshot().await.unwrap().record;
+    let kept = kept.lock().unwrap();
+    let StoreItem::Peer(last) = kept.last().unwrap() else { panic!("no entry of a member: {kept:?}") };
+    assert_eq!((&last.record, last.last_good), (&record, Some(other.tcp[0])));
+}

@@ -91,10 +91,12 @@ impl Operator {
 
     /// Starts the node from its files, as `coracle run` does.
     pub(super) fn start(&mut self, to: mpsc::UnboundedSender<Told>) -> Result<(), CliError> {
-        let file = files::read_cluster_file(&self.data_dir.cluster_lock())?;
+        let path = self.data_dir.cluster_lock();
+        let file = files::read_cluster_file(&path)?;
         let secret = key_file::load(&self.data_dir.key_file())?;
         let database = Database::open(&self.data_dir.database())?;
-        let mut config = host::configure(secret, &file, &database)?;
+        let mut config =
+            host::configure(secret, &file, &database).map_err(|error| CliError::host(&path, error))?;
         config.configured.ip4 = Some(self.ip);
         config.ping_interval = std::time::Duration::from_secs(1);
         let sockets = match self.sockets.take() {
