@@ -115,6 +115,9 @@ impl Host {
     fn run_until_pinged(&mut self, name: usize, pinged: &AtomicUsize) -> io::Result<()> {
         let mut told = false;
         while pinged.load(Ordering::Relaxed) < 2 {
+            if self.start.elapsed() > Duration::from_secs(60) {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no answered ping within a minute"));
+            }
             self.act(name)?;
             if self.answered_pings > 0 && !told {
                 told = true;

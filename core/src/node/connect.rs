@@ -203,10 +203,11 @@ impl<C: Crypto> Node<C> {
     /// every pong.
     fn deduplicate(&mut self, now: Instant, member: MemberIndex, newest: ConnId) {
         let we_are_larger = self.identity.peer_id() > self.peer_id(member);
-        let beats = |winner: &Conn, loser: &Conn| {
-            winner.is_proven() && if winner.id.is_accepted() { !we_are_larger } else { winner.id < loser.id }
-        };
         loop {
+            let beats = |winner: &Conn, loser: &Conn| {
+                let stays = if winner.id.is_accepted() { !we_are_larger } else { winner.id < loser.id };
+                stays && winner.is_channel() && self.answers(winner)
+            };
             let of_member = || self.conns.iter().filter(|c| c.member == Some(member) && c.close.is_none());
             let surplus = |conn: &&Conn| {
                 // An attempt is of no use beside a channel.
@@ -329,11 +330,12 @@ impl<C: Crypto> Node<C> {
     pub(super) fn channel_in_use(&self, member: MemberIndex) -> Option<&Conn> {
         let channels =
             self.conns.iter().filter(|c| c.member == Some(member) && c.confirmed && c.is_channel());
-        let silent = |conn: &Conn| {
-            let heard = conn.last_pong.is_some_and(|at| self.now.since(at) < self.ping_interval * 2);
-            !heard
-        };
-        channels.min_by_key(|conn| (silent(conn), conn.id))
+        channels.min_by_key(|conn| (!self.answers(conn), conn.id))
+    }
+
+    /// Whether a ping over this channel was answered lately: the peer counts it, and is there.
+    fn answers(&self, conn: &Conn) -> bool {
+        conn.last_pong.is_some_and(|at| self.now.since(at) < self.ping_interval * 2)
     }
 
     fn has_channel(&self, member: MemberIndex) -> bool {

@@ -65,14 +65,6 @@ impl Conn {
         self.close.is_none() && matches!(self.stage, Stage::Channel(_))
     }
 
-    /// A channel over which a ping was answered: the peer counts it too.
-    pub(super) fn is_proven(&self) -> bool {
-        match &self.stage {
-            Stage::Channel(channel) => self.is_channel() && channel.last_rtt().is_some(),
-            _ => false,
-        }
-    }
-
     /// A dial or handshake of ours that is not a channel yet.
     pub(super) fn is_attempt(&self) -> bool {
         self.close.is_none()
