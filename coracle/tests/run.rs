@@ -377,7 +377,7 @@ fn flags_that_cannot_all_be_used_are_refused() {
     let hints: Vec<String> = (1..=5).map(|port| format!("{}@127.0.0.1:{port}", cluster.peer_id(1))).collect();
     let five: Vec<&str> = hints.iter().map(String::as_str).collect();
     for (flag, values, says) in [
-        ("--tcp", &["127.0.0.1:0", "127.0.0.2:0"][..], "127.0.0.2"),
+        ("--tcp", &["127.0.0.1:0", "127.0.0.1:1"][..], "127.0.0.1:0 and 127.0.0.1:1"),
         ("--udp", &["[::1]:0", "127.0.0.1:0", "[::1]:0"], "IPv6"),
         ("--external-ip", &["192.0.2.1", "192.0.2.2"], "192.0.2.2"),
         ("--peer", &[own.as_str()], "this node itself"),

@@ -143,15 +143,18 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
 impl Arguments {
     /// Refuses what could only be ignored: the second value of a flag that is given once a family.
     fn check(&self) -> Result<(), CliError> {
-        let ips = |addresses: &[SocketAddr]| addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        let sockets = |addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| (address.is_ipv4(), address.to_string())).collect::<Vec<_>>()
+        };
+        let external = self.external_ip.iter().map(|ip| (ip.is_ipv4(), ip.to_string()));
         for (flag, given) in [
-            ("--tcp", ips(&self.tcp)),
-            ("--udp", ips(&self.udp)),
-            ("--external-ip", self.external_ip.clone()),
+            ("--tcp", sockets(&self.tcp)),
+            ("--udp", sockets(&self.udp)),
+            ("--external-ip", external.collect()),
         ] {
-            let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = given.into_iter().partition(IpAddr::is_ipv4);
-            for (family, several) in [("IPv4", v4), ("IPv6", v6)] {
-                if let [first, second, ..] = several[..] {
+            for (is_ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
+                let mut of_family = given.iter().filter(|value| value.0 == is_ipv4);
+                if let (Some((_, first)), Some((_, second))) = (of_family.next(), of_family.next()) {
                     return Err(CliError::usage(
                         format!("{flag}: {first} and {second} are both {family}"),
                         format!("give {flag} once for IPv4 and once for IPv6 at most"),
