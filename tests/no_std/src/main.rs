@@ -63,8 +63,8 @@ fn run() -> Result<(), i32> {
     if at_alice.peer_id() != bob.peer_id() || at_bob.peer_id() != alice.peer_id() {
         return Err(25);
     }
-    at_alice.admit(|key| key == bob.public_key()).map_err(|_| 26)?;
-    at_bob.admit(|key| key == alice.public_key()).map_err(|_| 27)?;
+    let _channel_at_alice = at_alice.admit(|key| key == bob.public_key()).map_err(|_| 26)?;
+    let _channel_at_bob = at_bob.admit(|key| key == alice.public_key()).map_err(|_| 27)?;
     Ok(())
 }
 
