@@ -292,3 +292,15 @@ fn output_that_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
 }
+
+#[test]
+fn a_file_as_data_directory_is_named() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    for command in [&["create", "enr"][..], &["enr"], &["run"]] {
+        let mut program = assert_cmd::Command::new(env!("CARGO_BIN_EXE_coracle"));
+        let assert = program.arg("--data-dir").arg(&file).args(command).assert().code(2);
+        assert.stderr(predicates::str::contains("is a file, not a directory"));
+    }
+}

@@ -133,7 +133,7 @@ fn lines(shown: &Shown, to: &mut dyn Write) -> io::Result<()> {
     line("lock hash", shown.lock_hash.as_deref().unwrap_or_default())?;
     writeln!(to, "{HEAD}operators{HEAD:#}")?;
     for operator in &shown.operators {
-        writeln!(to, "  {:<3} {}", operator.position, clean(&operator.summary))?;
+        writeln!(to, "  {:<3} {}", operator.position + 1, clean(&operator.summary))?;
         if !operator.address.is_empty() {
             writeln!(to, "      {}", clean(&operator.address))?;
         }

@@ -92,6 +92,14 @@ pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = Output::new(cli.common.json);
     let data_dir = DataDir::new(cli.common.data_dir);
+    if data_dir.path().is_file() {
+        let path = data_dir.path().display();
+        return CliError::usage(
+            format!("--data-dir {path} is a file, not a directory"),
+            "name the directory with charon-enr-private-key in it",
+        )
+        .report();
+    }
     let result = match cli.command {
         Command::Create(Create::Enr) => create_enr::run(&data_dir, &mut out),
         Command::Enr(arguments) => enr::run(&data_dir, &arguments, &mut out),
