@@ -260,15 +260,6 @@ fn a_name_that_is_not_utf8_is_a_name() {
 }
 
 #[test]
-fn the_data_directory_may_not_be_one() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    fails(coracle(&file).args(["create", "enr"]), 1, &["file"]);
-    fails(coracle(&file).arg("enr"), 1, &["file"]);
-}
-
-#[test]
 fn a_wrong_command_line_is_exit_code_2() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [&["nonsense"][..], &[], &["lock"], &["enr", "--nonsense"]] {

@@ -154,10 +154,12 @@ impl Operator {
         members.iter().find(|member| member.peer_id == peer)?.channel
     }
 
-    /// Other operators with a channel and a measured ping, as of the last look.
+    /// Other operators with one channel (of two after a simultaneous dial, one is still to be given
+    /// up) and a measured ping, as of the last look.
     pub(super) fn pairs(&self) -> usize {
         let members = self.last.iter().flat_map(|snapshot| &snapshot.members);
-        members.filter(|member| member.channel.is_some_and(|channel| channel.rtt.is_some())).count()
+        let measured = |channel: ChannelView| channel.rtt.is_some();
+        members.filter(|member| member.channels == 1 && member.channel.is_some_and(measured)).count()
     }
 
     fn hold(&mut self, sockets: Sockets) {
