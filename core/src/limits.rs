@@ -162,6 +162,11 @@ pub const MAX_TALK_PROTOCOL: usize = 64;
 pub const MAX_TALK_PROTOCOLS: usize = 16;
 /// How often one handshake packet is sent again when its challenge comes again.
 pub const MAX_HANDSHAKE_REPEATS: u8 = 3;
+/// Handshakes made while one session is being opened, whatever the peer challenges.
+pub const MAX_OPENING_HANDSHAKES: u8 = 6;
+/// How often a request goes out again, beside its tries, because the peer began a session anew: a
+/// peer that keeps doing so must not keep a request alive.
+pub const MAX_REQUEST_RESENDS: u8 = 3;
 /// Signatures that are checked for one WHOAREYOU before it counts as used up.
 pub const MAX_CHALLENGE_CHECKS: u8 = 4;
 /// Messages that one session key encrypts before a new handshake is made; below 2³², so that the

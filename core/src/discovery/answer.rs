@@ -60,6 +60,8 @@ impl Discovery {
                     self.event(Event::Vote { from: peer.id, observed: (ip, port).into() });
                 }
             }
+            // Counted once: a packet that comes twice is not two of those that were announced.
+            Message::Nodes { .. } if repeated => {}
             Message::Nodes { id, total, records } => self.on_nodes(crypto, now, &peer, &id, total, &records),
             Message::TalkResp { id, response } => self.on_talk_response(now, &peer, &id, response),
         }

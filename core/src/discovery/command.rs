@@ -14,7 +14,7 @@ use super::{
 use crate::{
     collections::Key,
     id::NodeId,
-    limits::{MAX_TALK_PAYLOAD, MAX_TALK_PROTOCOL},
+    limits::{MAX_REQUEST_RESENDS, MAX_TALK_PAYLOAD, MAX_TALK_PROTOCOL},
     record::Record,
     time::Instant,
 };
@@ -333,7 +333,12 @@ impl Discovery {
             }
             let free = match request.phase {
                 Phase::Waiting => false,
-                Phase::InFlight => true,
+                // One that was sent again often enough ends with its deadline.
+                Phase::InFlight if request.resends >= MAX_REQUEST_RESENDS => continue,
+                Phase::InFlight => {
+                    request.resends += 1;
+                    true
+                }
                 Phase::Owed { .. } | Phase::Done(_) => continue,
             };
             request.phase = Phase::Owed { free };

@@ -17,7 +17,7 @@ use crate::{
     collections::Key,
     crypto::{Crypto, Identity, PublicKey, Signature, TAG_LEN},
     id::NodeId,
-    limits::MAX_HANDSHAKE_REPEATS,
+    limits::{MAX_HANDSHAKE_REPEATS, MAX_OPENING_HANDSHAKES},
     record::Record,
     time::Instant,
 };
@@ -163,6 +163,11 @@ impl Discovery {
             opening.repeats += 1;
             opening.repeat = true;
         } else {
+            if opening.handshakes >= MAX_OPENING_HANDSHAKES {
+                count(&mut self.counters.challenge_conflict);
+                return;
+            }
+            opening.handshakes += 1;
             opening.challenge = Some(Challenged { data: *data, nonce, enr_seq, request: key });
         }
         self.owed.add(owed::HANDSHAKE, at.index());

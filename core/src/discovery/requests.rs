@@ -121,6 +121,8 @@ pub(super) struct Request {
     pub(super) wire_id: WireId,
     pub(super) phase: Phase,
     pub(super) tries: u8,
+    /// How often it went out again because the peer began a session anew.
+    pub(super) resends: u8,
     /// When it was sent, as long as it was sent only once.
     pub(super) sent_once: Option<Instant>,
     nonces: heapless::Vec<Nonce, MAX_REQUEST_NONCES>,
@@ -170,6 +172,7 @@ impl Requests {
             wire_id: WireId::default(),
             phase: Phase::Owed { free: false },
             tries: 0,
+            resends: 0,
             sent_once: None,
             nonces: heapless::Vec::new(),
         };
@@ -246,6 +249,8 @@ pub(super) struct Opening {
     pub(super) packet: heapless::Vec<u8, MAX_PACKET_SIZE>,
     /// How often it was sent again.
     pub(super) repeats: u8,
+    /// Challenges taken up: each costs a signature.
+    pub(super) handshakes: u8,
     /// Whether it is to be sent again.
     pub(super) repeat: bool,
 }
@@ -281,6 +286,7 @@ impl Opening {
             sent: heapless::Vec::new(),
             packet: heapless::Vec::new(),
             repeats: 0,
+            handshakes: 0,
             repeat: false,
         }
     }

@@ -675,3 +675,51 @@ fn one_packet_gets_one_handshake() {
     assert_eq!(sent, 1 + 1 + usize::from(crate::limits::MAX_HANDSHAKE_REPEATS), "and not for ever");
     assert!(net.nodes[0].counters().challenge_conflict > 5);
 }
+
+#[test]
+fn a_packet_that_comes_twice_is_not_two_of_an_answer() {
+    let (mut net, mut hand) = opened();
+    let peer = hand.identity.node_id();
+    let others: Vec<_> = (40..60).map(|n| record(&identity(n), 1, endpoint(n, 9000))).collect();
+    let far: Vec<_> = others.iter().filter(|r| peer.log_distance(&r.node_id()) == 256).take(2).collect();
+    let (request, id) = asked(&mut net, &mut hand, &[256]);
+    let first = hand.sealed(&net, &nodes(id, 2, &far[..1]));
+    for _ in 0..2 {
+        net.send(hand.at, net.nodes[0].endpoint, first.clone());
+        net.run_ms(10);
+    }
+    hand.say(&mut net, &nodes(id, 2, &far[1..]));
+    assert!(net.events(0).contains(&Event::Nodes { request, from: peer, count: 2 }));
+}
+
+#[test]
+fn a_peer_that_begins_anew_does_not_keep_a_request_alive() {
+    let (mut net, mut hand) = opened();
+    net.run_ms(3_000);
+    let to = hand.record.clone();
+    let request = net.nodes[0].discovery.find_node(net.now, &to, &[256]).unwrap();
+    let failed = |event: &Event| matches!(event, Event::RequestFailed { request: r, .. } if *r == request);
+    let id = hand.wire_id();
+    let ended = (0..40).position(|_| {
+        net.run_ms(370);
+        hand.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+        net.events(0).iter().any(failed)
+    });
+    assert!(ended.is_some(), "still open after 40 handshakes");
+}
+
+#[test]
+fn handshakes_for_one_session_are_few() {
+    let mut net = Net::of(1);
+    let hand = Hand::new(20);
+    let to = hand.record.clone();
+    net.nodes[0].discovery.ping(net.now, &to).unwrap();
+    net.run_ms(1_400);
+    let nonces = nonces(&net, &hand, 0);
+    assert_eq!(nonces.len(), 3, "three tries");
+    let mut came = 0;
+    for n in 0..60_usize {
+        came += challenged(&mut net, &hand, &nonces[n % 3], n as u8).1.len();
+    }
+    assert!(came <= usize::from(crate::limits::MAX_OPENING_HANDSHAKES), "{came} handshakes");
+}
