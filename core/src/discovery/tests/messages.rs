@@ -689,7 +689,12 @@ fn a_packet_that_comes_twice_is_not_two_of_an_answer() {
         net.run_ms(10);
     }
     hand.say(&mut net, &nodes(id, 2, &far[1..]));
-    assert!(net.events(0).contains(&Event::Nodes { request, from: peer, count: 2 }));
+    let events = net.events(0);
+    assert!(events.contains(&Event::Nodes { request, from: peer, count: 2 }));
+    for record in far {
+        let source = RecordSource::Relayed(peer);
+        assert!(events.contains(&Event::RecordSeen { record: record.clone(), source }));
+    }
 }
 
 #[test]
@@ -721,5 +726,5 @@ fn handshakes_for_one_session_are_few() {
     for n in 0..60_usize {
         came += challenged(&mut net, &hand, &nonces[n % 3], n as u8).1.len();
     }
-    assert!(came <= usize::from(crate::limits::MAX_OPENING_HANDSHAKES), "{came} handshakes");
+    assert!((3..=6).contains(&came), "{came} handshakes");
 }
