@@ -69,8 +69,8 @@ impl Discovery {
     fn on_packet<C: Crypto>(&mut self, identity: &Identity<C>, now: Instant, peer: Peer, packet: Packet<'_>) {
         let Packet { nonce, header, message, .. } = packet;
         let crypto = identity.crypto();
-        let in_session = self.sessions.using(&peer);
-        let mut opened = in_session.and_then(|session| session.open(crypto, now, &nonce, header, message));
+        let mut opened =
+            self.sessions.open(&peer, |session| session.open(crypto, now, &nonce, header, message));
         if opened.is_none() && self.confirm(crypto, now, &peer, &nonce, header, message) {
             opened = Some(FRESH);
         }

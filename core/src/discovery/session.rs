@@ -152,10 +152,27 @@ impl Sessions {
     /// The session with `peer`; using it makes it the last to leave.
     pub(super) fn using(&mut self, peer: &Peer) -> Option<&mut Session> {
         let key = self.sessions.find(peer)?;
+        self.used(key);
+        self.sessions.get_mut(key)
+    }
+
+    /// Opens a packet in the session with `peer`. Only one that authenticates counts as use: junk
+    /// must not decide who is evicted.
+    pub(super) fn open(
+        &mut self,
+        peer: &Peer,
+        open: impl FnOnce(&mut Session) -> Option<Opened>,
+    ) -> Option<Opened> {
+        let key = self.sessions.find(peer)?;
+        let opened = open(self.sessions.get_mut(key)?)?;
+        self.used(key);
+        Some(opened)
+    }
+
+    fn used(&mut self, key: Key) {
         if let Some(list) = self.order.list_of(key.index()) {
             self.order.push(list, key.index());
         }
-        self.sessions.get_mut(key)
     }
 
     /// The session with `peer`.
@@ -296,6 +313,8 @@ mod tests {
         assert_eq!(install(&mut sessions, 2, false), None);
         assert_eq!(install(&mut sessions, 3, false), None);
         assert!(sessions.using(&peer(2)).is_some());
+        // Junk for the one that is next to leave does not keep it.
+        assert!(sessions.open(&peer(3), |_| None).is_none());
         assert_eq!(install(&mut sessions, 4, false), Some(peer(3)));
         assert_eq!(install(&mut sessions, 5, true), Some(peer(2)));
         assert_eq!(install(&mut sessions, 6, true), Some(peer(4)));
