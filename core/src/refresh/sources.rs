@@ -151,8 +151,7 @@ impl Sources {
     pub fn desired(&self, current: &Addresses) -> Addresses {
         let (udp, tcp) = self.configured_ports;
         let mut desired = *current;
-        let has4 = self.bound.udp4.is_some() || self.bound.tcp4.is_some();
-        let has6 = self.bound.udp6.is_some() || self.bound.tcp6.is_some();
+        let (has4, has6) = self.has_sockets();
         if let Some((source, ip)) = strongest(&self.ip4, has4) {
             let voted = if source == Source::Voted.index() { self.voted_udp.0 } else { None };
             desired.ip4 = Some(ip);
@@ -174,9 +173,16 @@ impl Sources {
 
     /// Which source the advertised IPv4 (or else IPv6) address comes from.
     pub fn strongest_source(&self) -> Option<Source> {
-        let (v4, v6) = (strongest(&self.ip4, true), strongest(&self.ip6, true));
+        let (has4, has6) = self.has_sockets();
+        let (v4, v6) = (strongest(&self.ip4, has4), strongest(&self.ip6, has6));
         let index = v4.map(|(i, _)| i).or(v6.map(|(i, _)| i))?;
         [Source::Configured, Source::Resolved, Source::Voted, Source::Interface].into_iter().nth(index)
+    }
+
+    /// Whether there is a socket of each family: IPv4, IPv6.
+    const fn has_sockets(&self) -> (bool, bool) {
+        let Bound { udp4, tcp4, udp6, tcp6 } = self.bound;
+        (udp4.is_some() || tcp4.is_some(), udp6.is_some() || tcp6.is_some())
     }
 }
 
@@ -252,6 +258,9 @@ mod tests {
         sources.set(Source::Resolved, [IpAddr::from([10, 0, 0, 1]), IpAddr::from([9; 16])]);
         let desired = sources.desired(&Addresses::default());
         assert_eq!((desired.ip4, desired.ip6), (Some([10, 0, 0, 1].into()), None));
+        let mut only6 = Sources::new(&Configured::default(), BOUND);
+        only6.set(Source::Resolved, [IpAddr::from([9; 16])]);
+        assert_eq!(only6.strongest_source(), None, "nothing of it is advertised");
         let configured = Configured { ip6: Some([9; 16].into()), ..Configured::default() };
         let desired = Sources::new(&configured, BOUND).desired(&Addresses::default());
         assert_eq!(desired.ip6, Some([9; 16].into()), "the operator's word counts");
