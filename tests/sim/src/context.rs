@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::machine::{NodeId, StreamId, WriteId};
+use crate::story::What;
 use crate::time::Nanos;
 use crate::world::World;
 
@@ -95,6 +96,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         if self.lives() {
             let node = self.node;
             self.world.trace.line(format_args!("{node} -> {observation:?}"), &[]);
+            self.world.tell(node, || What::Observed(format!("{observation:?}")));
             self.outputs.push(Output::Observed(observation));
         }
     }
@@ -155,6 +157,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         let stream = self.world.dial(self.node, to);
         let node = self.node;
         self.world.trace.line(format_args!("{node} -> {stream} dials {to}"), &[]);
+        self.world.tell(node, || What::Dialled { stream, to });
         self.outputs.push(Output::Dialled { stream, to });
         stream
     }
@@ -169,6 +172,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         let taken = self.world.write_stream(self.node, stream, bytes);
         let (node, length, bytes) = (self.node, bytes.len(), &bytes[..taken]);
         self.world.trace.line(format_args!("{node} -> {stream} writes {taken} of {length} B"), bytes);
+        self.world.tell(node, || What::Wrote { stream, length: taken });
         let bytes = bytes.to_vec();
         self.outputs.push(Output::Wrote { stream, bytes });
         taken
@@ -202,6 +206,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             let node = self.node;
             self.world.trace.line(format_args!("{node} -> {stream} closes"), &[]);
             self.world.close_stream(node, stream);
+            self.world.tell(node, || What::Closed { stream, reason: None });
             self.outputs.push(Output::Closed(stream));
         }
     }
@@ -212,6 +217,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             let node = self.node;
             self.world.trace.line(format_args!("{node} -> {stream} resets"), &[]);
             self.world.reset_stream(node, stream);
+            self.world.tell(node, || What::Closed { stream, reason: None });
             self.outputs.push(Output::Closed(stream));
         }
     }
@@ -237,6 +243,10 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             format_args!("{node} -> {id} puts {length} B at {}", key.escape_ascii()),
             value.unwrap_or(&[]),
         );
+        self.world.tell(node, || {
+            let length = value.map(<[u8]>::len);
+            What::Put { write: id, key: key.to_vec(), length }
+        });
         self.outputs.push(Output::Put { id, key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
         id
     }

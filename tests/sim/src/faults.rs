@@ -2,7 +2,7 @@
 //!
 //! Purpose: a [`Faults`] is a plan: rates in parts per million, durations in nanoseconds. A run starts with one
 //! and may change it at any time; [`Faults::healed`] is the world in which nothing goes wrong any more.
-//! [`Counters`] says what did.
+//! [`Counters`](crate::Counters) says what did.
 
 use crate::choices::{Choices, MILLION};
 use crate::time::{MILLISECOND, Nanos, SECOND};
@@ -162,64 +162,6 @@ impl Link {
     pub const fn healed(self) -> Self {
         Self { latency: self.latency, jitter: self.jitter, ..Faults::none().link }
     }
-}
-
-/// What happened in a run: how often each fault occurred, beside what went well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Datagrams sent by machines.
-    pub datagrams_sent: u64,
-    /// Datagrams handed to machines.
-    pub datagrams_delivered: u64,
-    /// Datagrams lost on a link.
-    pub datagrams_lost: u64,
-    /// Datagrams sent a second time by a link.
-    pub datagrams_duplicated: u64,
-    /// Datagrams held back by a link.
-    pub datagrams_reordered: u64,
-    /// Datagrams changed by a link.
-    pub datagrams_corrupted: u64,
-    /// Datagrams stopped by a partition.
-    pub datagrams_blocked: u64,
-    /// Datagrams to an address that nobody has, a node that is down, or a port that is not bound.
-    pub datagrams_unreachable: u64,
-    /// Dials begun.
-    pub dials: u64,
-    /// Dials refused.
-    pub dials_refused: u64,
-    /// Dials without an answer.
-    pub dials_timed_out: u64,
-    /// Stream segments handed to machines.
-    pub segments_delivered: u64,
-    /// Stream segments cut in two.
-    pub segments_split: u64,
-    /// Stream segments sent again because of loss.
-    pub segments_resent: u64,
-    /// Times that a segment waited because of a partition or a host that was down.
-    pub segments_stalled: u64,
-    /// Streams broken by the fault of that name.
-    pub streams_broken: u64,
-    /// Stream ends that lost their peer without a reset.
-    pub streams_silent: u64,
-    /// Stream ends closed because their peer was silent for too long.
-    pub streams_timed_out: u64,
-    /// Writes asked of disks.
-    pub writes: u64,
-    /// Writes that failed.
-    pub writes_failed: u64,
-    /// Writes not yet durable at a crash, and lost.
-    pub writes_lost: u64,
-    /// Writes not yet durable at a crash, and kept.
-    pub writes_kept: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Restarts.
-    pub restarts: u64,
-    /// Changes of address.
-    pub moves: u64,
-    /// One-way partitions.
-    pub partitions: u64,
 }
 
 #[cfg(test)]

@@ -126,13 +126,16 @@
 
 mod choices;
 mod context;
+mod counters;
 mod disk;
 mod failure;
 mod faults;
 mod machine;
+mod nat;
 mod network;
 mod recording;
 mod sim;
+mod story;
 mod stream;
 mod time;
 mod trace;
@@ -140,11 +143,14 @@ mod world;
 
 pub use choices::{Ask, Choices, Draw, Lane, MILLION, Source};
 pub use context::{Context, Output};
+pub use counters::Counters;
 pub use failure::{AddressTaken, Failure};
-pub use faults::{Chaos, Counters, DiskFaults, Faults, Link, StreamFaults};
+pub use faults::{Chaos, DiskFaults, Faults, Link, StreamFaults};
 pub use machine::{Boot, CloseReason, DialError, Event, Machine, NodeId, StreamId, WriteId};
+pub use nat::NatId;
 pub use recording::{BadRecording, Recording};
 pub use sim::{Cause, NodeConfig, Sim, Step};
+pub use story::{DropReason, Entry, Fate, Mishap, PacketId, What};
 pub use stream::StreamLimits;
 pub use time::{Clock, MICROSECOND, MILLISECOND, Nanos, SECOND};
 pub use trace::TraceHash;

@@ -11,9 +11,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::choices::Choices;
 use crate::context::Output;
+use crate::counters::Counters;
 use crate::failure::{AddressTaken, Failure};
-use crate::faults::{Counters, Faults, Link};
+use crate::faults::{Faults, Link};
 use crate::machine::{Boot, Event, Machine, NodeId, StreamId};
+use crate::story::{Entry, What};
 use crate::stream::StreamLimits;
 use crate::time::{Clock, Nanos};
 use crate::trace::TraceHash;
@@ -29,7 +31,25 @@ pub struct Sim<M: Machine> {
     failure: Option<Failure>,
 }
 
-type Observer<M> = Box<dyn FnMut(&Sim<M>, &Step<'_, <M as Machine>::Observation>) -> Result<(), String>>;
+struct Observer<M: Machine> {
+    name: Option<String>,
+    look: Look<M>,
+}
+
+type Look<M> = Box<dyn FnMut(&Sim<M>, &Step<'_, <M as Machine>::Observation>) -> Result<(), String>>;
+
+impl<M: Machine> Observer<M> {
+    /// The name of the invariant that this complaint of the observer with this number is about.
+    fn invariant(&self, number: usize, message: &str) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        match message.split_once(": ") {
+            Some((word, _)) if !word.is_empty() && !word.contains(char::is_whitespace) => word.to_owned(),
+            _ => format!("observer {number}"),
+        }
+    }
+}
 
 struct Node<M> {
     machine: Option<M>,
@@ -145,7 +165,23 @@ impl<M: Machine> Sim<M> {
         &mut self,
         observer: impl FnMut(&Self, &Step<'_, M::Observation>) -> Result<(), String> + 'static,
     ) {
-        self.observers.push(Box::new(observer));
+        self.observers.push(Observer { name: None, look: Box::new(observer) });
+    }
+
+    /// The same, under a name that its failures carry: shrinking accepts only what fails the same invariant.
+    pub fn observe_as(
+        &mut self,
+        invariant: impl Into<String>,
+        observer: impl FnMut(&Self, &Step<'_, M::Observation>) -> Result<(), String> + 'static,
+    ) {
+        self.observers.push(Observer { name: Some(invariant.into()), look: Box::new(observer) });
+    }
+
+    /// Ends the run with a complaint of the user's own, as an observer's would: for what is seen from outside of
+    /// the events, such as a goal that was not reached by its deadline. Answers the run's first failure, which
+    /// may be an earlier one.
+    pub fn fail(&mut self, node: NodeId, invariant: &str, message: impl Into<String>) -> Failure {
+        self.note_failure(node, invariant, message.into()).clone()
     }
 
     // Running.
@@ -204,6 +240,7 @@ impl<M: Machine> Sim<M> {
         let up = self.world.is_up(node);
         if up {
             self.world.trace.line(format_args!("{node} <- {command:?}"), &[]);
+            self.world.tell(node, || What::Command(format!("{command:?}")));
             self.call(node, Cause::Command, |machine, cx| {
                 machine.handle_command(cx, command);
             });
@@ -251,6 +288,7 @@ impl<M: Machine> Sim<M> {
         self.world.assign(node, addresses).map_err(taken)?;
         self.world.counters.moves += 1;
         self.world.trace.line(format_args!("{node} moves to {addresses:?}"), &[]);
+        self.world.tell(node, || What::Moved { addresses: addresses.to_vec() });
         self.world.abandon_streams(node, Some(addresses));
         if self.world.is_up(node) {
             self.world.notify(node, Event::Moved);
@@ -263,6 +301,7 @@ impl<M: Machine> Sim<M> {
         if self.world.blocked.insert((from, to)) {
             self.world.counters.partitions += 1;
             self.world.trace.line(format_args!("{from} -> {to} is cut"), &[]);
+            self.world.tell(None, || What::Cut { from, to });
         }
     }
 
@@ -270,6 +309,7 @@ impl<M: Machine> Sim<M> {
     pub fn unblock(&mut self, from: NodeId, to: NodeId) {
         if self.world.blocked.remove(&(from, to)) {
             self.world.trace.line(format_args!("{from} -> {to} passes again"), &[]);
+            self.world.tell(None, || What::Rejoined { from, to });
         }
     }
 
@@ -296,6 +336,7 @@ impl<M: Machine> Sim<M> {
         self.world.blocked.clear();
         self.world.chaos_blocked.clear();
         self.world.trace.line(format_args!("all is healed"), &[]);
+        self.world.tell(None, || What::Healed);
     }
 
     /// Changes the plan of faults.
@@ -322,6 +363,22 @@ impl<M: Machine> Sim<M> {
     /// Keeps this many of the last lines of the trace (200 otherwise). The hash does not depend on it.
     pub fn keep_trace(&mut self, lines: usize) {
         self.world.trace.kept = lines;
+    }
+
+    /// Keeps this many of the last entries of the story (`usize::MAX` for all; 0, as it is unless asked for, for
+    /// none). Neither the run nor its hash depends on it.
+    pub fn keep_story(&mut self, entries: usize) {
+        self.world.story.keep(entries);
+    }
+
+    /// Has every entry of the story from now on shown to `listener`, kept or not.
+    pub fn on_entry(&mut self, listener: impl FnMut(&Entry) + 'static) {
+        self.world.story.listen(Box::new(listener));
+    }
+
+    /// Puts a note into the story, where one is kept, and nowhere else.
+    pub fn note(&mut self, node: Option<NodeId>, text: impl Into<String>) {
+        self.world.tell(node, || What::Note(text.into()));
     }
 
     /// Draws for decisions of the user's own, such as when to move whom. Name lanes so that they do not clash
@@ -400,6 +457,17 @@ impl<M: Machine> Sim<M> {
     /// The last lines of the trace, oldest first.
     pub fn trace(&self) -> impl Iterator<Item = &str> {
         self.world.trace.lines()
+    }
+
+    /// The entries of the story that are kept, oldest first.
+    pub fn story(&self) -> impl Iterator<Item = &Entry> {
+        self.world.story.entries()
+    }
+
+    /// How many entries of the story are no longer kept.
+    #[must_use]
+    pub const fn story_dropped(&self) -> u64 {
+        self.world.story.dropped
     }
 
     /// What the run drew, to replay it with [`Choices::from_recording`].

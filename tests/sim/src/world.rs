@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::choices::Choices;
+use crate::counters::Counters;
 use crate::disk::{Disk, Write};
-use crate::faults::{Counters, Faults, Link};
+use crate::faults::{Faults, Link};
 use crate::machine::{Event, NodeId, StreamId, WriteId};
+use crate::story::{Fate, PacketId, Story, What};
 use crate::stream::{Connection, StreamLimits, StreamStep};
 use crate::time::{Agenda, Clock, Nanos, SECOND, Slot};
 use crate::trace::Trace;
@@ -37,8 +39,10 @@ pub(crate) struct World {
     pub(crate) next_stream: u64,
     pub(crate) limits: StreamLimits,
     next_write: u64,
+    pub(crate) next_packet: u64,
     pub(crate) chaos_runs: bool,
     pub(crate) trace: Trace,
+    pub(crate) story: Story,
     pub(crate) counters: Counters,
 }
 
@@ -58,11 +62,19 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
 }
 
+/// A datagram on its way, without its bytes and addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet {
+    pub(crate) id: PacketId,
+    pub(crate) sender: NodeId,
+    pub(crate) sent_at: Nanos,
+}
+
 /// An entry of the agenda.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Datagram {
-        sender: NodeId,
+        packet: Packet,
         from: SocketAddr,
         to: SocketAddr,
         bytes: Vec<u8>,
@@ -87,7 +99,7 @@ pub(crate) enum Happening {
 
 /// What is to be handed to a machine now.
 pub(crate) enum Delivery {
-    Datagram { node: NodeId, local: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
+    Datagram { node: NodeId, packet: Packet, local: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
     Bytes { node: NodeId, stream: StreamId },
     Event { node: NodeId, event: Event },
     Timeout(NodeId),
@@ -117,8 +129,10 @@ impl World {
             next_stream: 0,
             limits: StreamLimits::default(),
             next_write: 0,
+            next_packet: 0,
             chaos_runs: false,
             trace: Trace::new(),
+            story: Story::default(),
             counters: Counters::default(),
         };
         world.start_chaos();
@@ -157,9 +171,16 @@ impl World {
         self.trace.now = self.now;
     }
 
+    /// Puts down an entry of the story, if anybody reads it.
+    pub(crate) fn tell(&mut self, node: impl Into<Option<NodeId>>, what: impl FnOnce() -> What) {
+        if self.story.is_told() {
+            self.story.tell(self.now, node.into(), what());
+        }
+    }
+
     fn happen(&mut self, happening: Happening) -> Option<Delivery> {
         match happening {
-            Happening::Datagram { sender, from, to, bytes } => self.arrive_datagram(sender, from, to, bytes),
+            Happening::Datagram { packet, from, to, bytes } => self.arrive_datagram(packet, from, to, bytes),
             Happening::Stream(step) => self.step_stream(step),
             Happening::Timer(node) => {
                 self.host_mut(node)?.deadline = None;
@@ -178,6 +199,7 @@ impl World {
             Happening::Restart(node) => (!self.is_up(node)).then_some(Delivery::Restart(node)),
             Happening::Unblock(a, b) => {
                 self.chaos_blocked.remove(&(a, b));
+                self.tell(None, || What::Rejoined { from: a, to: b });
                 self.trace.line(format_args!("{a} -> {b} passes again"), &[]);
                 None
             }
@@ -206,9 +228,10 @@ impl World {
     pub(crate) fn crash(&mut self, node: NodeId) {
         self.counters.crashes += 1;
         self.trace.line(format_args!("{node} crashes"), &[]);
+        self.tell(node, || What::Crashed);
         self.set_deadline(node, None);
         let lose = self.faults.disk.lose;
-        let Self { hosts, choices, counters, trace, .. } = self;
+        let Self { hosts, choices, counters, trace, story, now, .. } = self;
         if let Some(host) = hosts.get_mut(node.index()) {
             host.up = false;
             host.doomed = false;
@@ -220,6 +243,10 @@ impl World {
                 trace.line(format_args!("{node} unfinished {id} is {fate}"), &[]);
                 counters.writes_lost += u64::from(lost);
                 counters.writes_kept += u64::from(!lost);
+                if story.is_told() {
+                    let fate = if lost { Fate::Lost } else { Fate::Kept };
+                    story.tell(*now, Some(node), What::Unfinished { write: id, fate });
+                }
                 !lost
             });
         }
@@ -341,6 +368,7 @@ impl World {
             let time = time.between(1, chaos.partition_for.max(1));
             self.counters.partitions += 1;
             self.chaos_blocked.insert((a, b));
+            self.tell(None, || What::Cut { from: a, to: b });
             self.trace.line(format_args!("{a} -> {b} is cut"), &[]);
             self.agenda.push(self.now + time, Happening::Unblock(a, b));
         }

@@ -2,6 +2,7 @@
 
 use super::{End, RETRY, Segment, StreamStep, dialler, side};
 use crate::machine::{CloseReason, DialError, Event, NodeId, StreamId};
+use crate::story::What;
 use crate::time::Nanos;
 use crate::world::{Delivery, World};
 
@@ -199,6 +200,7 @@ impl World {
         self.counters.streams_broken += 1;
         self.trace.line(format_args!("{id} breaks"), &[]);
         let node = self.end(id).map_or(peer, |end| end.node);
+        self.tell(node, || What::Broken { stream: id });
         self.lose_peer(node, id.peer());
         self.lose_peer(peer, id);
     }

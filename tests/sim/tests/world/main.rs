@@ -6,5 +6,6 @@ mod clocks;
 mod datagrams;
 mod determinism;
 mod disks;
+mod story;
 mod streams;
 mod toy;
