@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use coracle_sim::{
-    Ask, Boot, Cause, Choices, Context, Counters, Event, Faults, Lane, MILLISECOND, Machine, NodeId, Output,
-    Recording, SECOND, Sim, Source, Step, StreamId, TraceHash,
+    Ask, Boot, Cause, Choices, Context, Counters, Enumerator, Event, Faults, Lane, MILLISECOND, Machine,
+    NodeId, Output, Recording, SECOND, Sim, Source, Step, StreamId, TraceHash,
 };
 
 use crate::toy::{Command, PORT, Seen, Toy, at, ip, world};
@@ -211,51 +211,12 @@ fn an_address_has_one_owner() {
     sim.add_node(ip(1), |boot| Toy::new(&boot)).unwrap();
 }
 
-/// Walks through all the answers on one lane, depth first; every other lane answers 0.
-#[derive(Default)]
-struct Walk {
-    path: Vec<(u64, u64)>,
-    at: usize,
-}
-
-impl Walk {
-    /// Turns to the next path. False when all have been walked.
-    fn turn(&mut self) -> bool {
-        self.at = 0;
-        while let Some((answer, largest)) = self.path.pop() {
-            if answer < largest {
-                self.path.push((answer + 1, largest));
-                return true;
-            }
-        }
-        false
-    }
-}
-
-struct Walker(Rc<RefCell<Walk>>);
-
-impl Source for Walker {
-    fn answer(&mut self, lane: Lane, ask: Ask) -> u64 {
-        if lane.name != "link.loss" {
-            return 0;
-        }
-        let mut walk = self.0.borrow_mut();
-        let at = walk.at;
-        walk.at += 1;
-        if at == walk.path.len() {
-            walk.path.push((0, ask.largest()));
-        }
-        walk.path[at].0
-    }
-}
-
 #[test]
-fn a_source_of_ones_own_can_try_everything() {
-    let walk = Rc::new(RefCell::new(Walk::default()));
+fn an_enumeration_tries_every_loss_once() {
+    let mut walk = Enumerator::on_lanes(&["link.loss"]);
     let mut hashes = Vec::new();
     let mut answered = 0;
-    loop {
-        let choices = Choices::from_source("walk", Walker(Rc::clone(&walk)));
+    for choices in &mut walk {
         let mut faults = Faults::none();
         faults.link.loss = 1;
         let (mut sim, nodes) = world(choices, faults, 2);
@@ -263,15 +224,37 @@ fn a_source_of_ones_own_can_try_everything() {
         sim.run_until(500 * MILLISECOND).unwrap();
         answered += usize::from(!sim.machine(nodes[0]).unwrap().seen.is_empty());
         hashes.push(sim.trace_hash());
-        drop(sim);
-        if !walk.borrow_mut().turn() {
-            break;
-        }
+        // What was tried can be had again by itself.
+        let again = Choices::from_recording(sim.recording().clone());
+        let (mut sim, nodes) = world(again, faults, 2);
+        sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+        sim.run_until(500 * MILLISECOND).unwrap();
+        assert_eq!(hashes.last(), Some(&sim.trace_hash()));
     }
     // Each of three tries: the request is lost, or its answer is, or neither, which ends it.
     assert_eq!(hashes.len(), 1 + 2 + 4 + 8);
     assert_eq!(answered, 1 + 2 + 4);
+    assert!(walk.is_exhaustive());
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 15, "no two runs are the same");
+}
+
+/// A source of one's own: every question is answered with the wildest answer.
+struct Wildest;
+
+impl Source for Wildest {
+    fn answer(&mut self, _lane: Lane, ask: Ask) -> u64 {
+        ask.largest()
+    }
+}
+
+#[test]
+fn a_source_can_be_ones_own() {
+    let mut faults = Faults::none();
+    faults.link.loss = 1;
+    let (mut sim, nodes) = world(Choices::from_source("the wildest", Wildest), faults, 2);
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+    sim.run_until(500 * MILLISECOND).unwrap();
+    assert_eq!(sim.counters().datagrams_lost, sim.counters().datagrams_sent);
 }
