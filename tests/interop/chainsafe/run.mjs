@@ -143,8 +143,7 @@ check("we TALK to them", async ({ ours, their }) => {
 });
 
 let failed = 0;
-async function report(what, run) {
-  const begun = Date.now();
+async function report(what, run, begun = Date.now()) {
   try {
     await within("end", run());
     console.log(`ok      ${what} (${Date.now() - begun} ms)`);
@@ -198,7 +197,7 @@ for (const between of ["ours", "theirs"]) {
   await report(count, async () => {
     const pairs = missing.map(([seeker, goal]) => `${name(seeker)} did not find ${name(goal)}`);
     if (pairs.length > 0) throw new Error(pairs.join("; "));
-  });
+  }, begun);
   for (const node of their) await node.node.stop();
   for (const node of ours) await node.stop();
 }

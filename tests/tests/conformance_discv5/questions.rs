@@ -18,6 +18,7 @@ by_discovery![
     nodes_are_limited_in_number,
     records_that_do_not_hold_are_refused,
     pongs_that_answer_nothing_are_refused,
+    request_ids_are_whole_as_numbers,
     a_higher_number_in_ping_or_pong_is_followed,
     a_lookup_finds_a_node_through_another,
 ];
@@ -254,6 +255,18 @@ fn pongs_that_answer_nothing_are_refused(net: &mut impl Machine) {
     assert_eq!(told, 0, "{:#?}", net.events());
     line.serve(net, &request);
     ponged(net, begun);
+}
+
+/// @chainsafe/discv5 reads a request id as a number and repeats it without zeros in front.
+fn request_ids_are_whole_as_numbers(net: &mut impl Machine) {
+    let mut line = begun(net, 1);
+    for _ in 0..20 {
+        let begun = ping(net, &line);
+        let request = line.request(net);
+        assert!(request.id().first().is_some_and(|first| *first != 0), "{request:?}");
+        line.serve(net, &request);
+        ponged(net, begun);
+    }
 }
 
 /// The node asks for the record of a peer whose PING or PONG has a higher number than it knows.
