@@ -66,9 +66,10 @@ fn an_unknown_talk_protocol_gets_an_empty_answer(net: &mut impl Network) {
 fn distance_zero_is_the_own_record(net: &mut impl Network) {
     let mut line = Line::new(net, 1);
     let own = bytes_of(&net.record());
-    assert_eq!(line.find_node(net, &[0]), [own.clone()]);
-    assert_eq!(line.find_node(net, &[0]), [own.clone()]);
-    assert_eq!(line.find_node(net, &[0, 0, 0]), [own], "it comes once");
+    // Asked for several times it comes once.
+    for distances in [&[0][..], &[0], &[0, 0, 0]] {
+        assert_eq!(line.find_node(net, distances), std::slice::from_ref(&own), "{distances:?}");
+    }
 }
 
 /// Distances without nodes, distances that cannot be, and none at all get an answer without records.

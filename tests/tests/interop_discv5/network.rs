@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use coracle_core::id::NodeId;
 use futures::future::join_all;
+use tokio::sync::Semaphore;
 
 use crate::{
     DEADLINE,
@@ -87,6 +88,9 @@ async fn they_read_an_answer_of_several_packets() {
 const EACH: u8 = 20;
 /// How many of each kind move.
 const MOVING: usize = 5;
+/// How many look up at the same time: with all of them, a busy machine answers so late that everything is asked
+/// again, and so later still.
+const AT_ONCE: usize = 4;
 
 /// Everybody knows the first node only, and finds everybody by lookups. Then some of each kind start again on
 /// another port, knowing the first node only, and are found again by everybody, and find everybody.
@@ -161,7 +165,7 @@ impl Network {
         self
     }
 
-    /// Every node of `seekers` finds the present record of every node of `goals`, all seekers at the same time.
+    /// Every node of `seekers` finds the present record of every node of `goals`, a few seekers at a time.
     async fn find_all(&mut self, seekers: &[usize], goals: &[usize]) {
         let names: Vec<(NodeId, u64)> = goals.iter().map(|at| self.name(*at)).collect();
         let mut wanted: Vec<Vec<(NodeId, u64)>> = vec![Vec::new(); self.len()];
@@ -171,18 +175,17 @@ impl Network {
         }
         let expected: usize = wanted.iter().map(Vec::len).sum();
         let for_theirs = wanted.split_off(self.ours.len());
+        let turns = Semaphore::new(AT_ONCE);
         let begun = tokio::time::Instant::now();
-        let deadline = begun + DEADLINE * 4;
-        let ours = self
-            .ours
-            .iter_mut()
-            .zip(wanted)
-            .map(|(node, goals)| seek(goals, deadline, async move |id| node.look_around(id).await));
-        let theirs = self
-            .theirs
-            .iter()
-            .zip(for_theirs)
-            .map(|(node, goals)| seek(goals, deadline, async move |id| node.look_around(id).await));
+        let deadline = begun + DEADLINE * 20;
+        let ours =
+            self.ours.iter_mut().zip(wanted).map(|(node, goals)| {
+                seek(goals, &turns, deadline, async move |id| node.look_around(id).await)
+            });
+        let theirs =
+            self.theirs.iter().zip(for_theirs).map(|(node, goals)| {
+                seek(goals, &turns, deadline, async move |id| node.look_around(id).await)
+            });
         let (ours, theirs) = tokio::join!(join_all(ours), join_all(theirs));
         let missing: Vec<_> =
             ours.into_iter().chain(theirs).enumerate().filter(|(_, missing)| !missing.is_empty()).collect();
@@ -197,12 +200,14 @@ impl Network {
 /// some two hundred lookups and not 1,560. Returns whom it did not find.
 async fn seek(
     goals: Vec<(NodeId, u64)>,
+    turns: &Semaphore,
     deadline: tokio::time::Instant,
     mut look_around: impl AsyncFnMut(NodeId) -> Vec<(NodeId, u64)>,
 ) -> Vec<(NodeId, u64)> {
     let mut missing = VecDeque::from(goals);
     while let Some((id, seq)) = missing.pop_front() {
         missing.push_back((id, seq));
+        let _turn = turns.acquire().await.unwrap();
         let Ok(found) = tokio::time::timeout_at(deadline, look_around(id)).await else { break };
         for (id, seq) in found {
             missing.retain(|(goal, wanted)| *goal != id || *wanted > seq);
