@@ -22,9 +22,25 @@ pub(crate) fn cases(cost: u32) -> Config {
 /// [`RustCrypto`], with the results of all operations on curves remembered, and with a checksum in the
 /// place of the channel's cipher: for tests of what happens in which order, not of secrets.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cheap(Rc<RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>>);
+pub(crate) struct Cheap {
+    known: Rc<RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>>,
+    sealed: Option<Rc<RefCell<Vec<Sealed>>>>,
+}
+
+/// Key and nonce of a message that was sealed.
+pub(crate) type Sealed = ([u8; 32], [u8; 12]);
 
 impl Cheap {
+    /// One that writes down what is sealed.
+    pub(crate) fn recording() -> Self {
+        Self { sealed: Some(Rc::default()), ..Self::default() }
+    }
+
+    /// What was sealed so far.
+    pub(crate) fn sealed(&self) -> Vec<Sealed> {
+        self.sealed.as_ref().map_or_else(Vec::new, |sealed| sealed.borrow().clone())
+    }
+
     fn once<const N: usize>(
         &self,
         name: &str,
@@ -32,7 +48,7 @@ impl Cheap {
         compute: impl FnOnce() -> Option<[u8; N]>,
     ) -> Option<[u8; N]> {
         let key = [name.as_bytes()].iter().chain(input).flat_map(|part| part.iter().copied()).collect();
-        let mut known = self.0.borrow_mut();
+        let mut known = self.known.borrow_mut();
         let answer = known.entry(key).or_insert_with(|| compute().map(|bytes| bytes.to_vec()));
         answer.as_ref().map(|bytes| bytes.as_slice().try_into().unwrap())
     }
@@ -89,6 +105,9 @@ impl Crypto for Cheap {
     }
 
     fn chacha_seal(&self, key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        if let Some(sealed) = &self.sealed {
+            sealed.borrow_mut().push((*key.expose(), *nonce));
+        }
         checksum(&[key.expose(), nonce, ad, buf])
     }
 
