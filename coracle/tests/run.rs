@@ -537,7 +537,16 @@ fn an_address_is_enough_for_a_hint() {
     let at = first.tcp();
     let port = at.rsplit_once(':').unwrap().1;
     for hint in [at.clone(), format!("localhost:{port}"), format!("/ip4/127.0.0.1/tcp/{port}")] {
-        let second = cluster.run(1, &[&hint]);
+        // A name that is none yet does not keep a node from starting.
+        let nobody = format!("{}:1", "a".repeat(64));
+        let second = cluster.run(1, &[&hint, &nobody]);
+        let note = loop {
+            let note = second.wait_for("note")["note"].as_str().unwrap().to_owned();
+            if note.contains("cannot resolve") {
+                break note;
+            }
+        };
+        assert!(note.contains("tried again"), "{note}");
         let up = second.wait_for_peer("channel_up", cluster.peer_id(0));
         assert_eq!((&up["endpoint"], &up["found"]), (&at.clone().into(), &"hint".into()), "{hint}");
         let missing = second.wait_for_peer("not_connected", cluster.peer_id(2));

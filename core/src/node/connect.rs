@@ -311,8 +311,9 @@ impl<C: Crypto> Node<C> {
 
     /// The driver says that a connection is over.
     pub(super) fn end(&mut self, now: Instant, id: ConnId, reason: Failure) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(mut conn) = self.conns.remove(id) else { return };
         if conn.close.is_none() {
+            let reason = farewell(&mut conn).unwrap_or(reason);
             self.ended(now, Ended::of(&conn, reason));
         }
         self.recycle(conn);
@@ -412,4 +413,16 @@ impl<C: Crypto> Node<C> {
             self.fail(now, open, Failure::Shutdown);
         }
     }
+}
+
+/// What a peer that closed its connection had said before, if it said goodbye.
+fn farewell(conn: &mut Conn) -> Option<Failure> {
+    let Stage::Channel(channel) = &mut conn.stage else { return None };
+    channel.handle_eof();
+    core::iter::from_fn(|| channel.poll_event()).find_map(|event| match event {
+        ChannelEvent::Closed { reason: reason @ CloseReason::WentAway(_), .. } => {
+            Some(Failure::Channel(reason))
+        }
+        _ => None,
+    })
 }
