@@ -5,12 +5,13 @@
 use std::println;
 
 use super::*;
+use crate::testing::Cheap;
 
 const EARLY: Options = Options { expected: None, early_muxer: true };
 
 /// Two nodes: identities and static keys are made once, ephemeral keys by session.
 struct Nodes {
-    identities: [Identity<RustCrypto>; 2],
+    identities: [Identity<Cheap>; 2],
     keys: [StaticKey; 2],
 }
 
@@ -38,7 +39,9 @@ impl Ends {
 
 impl Nodes {
     fn new() -> Self {
-        let identities = [identity(1), identity(2)];
+        let crypto = Cheap::exact();
+        let secrets = [1, 2].map(|n| SecretKey::from_bytes(&[n; 32]).unwrap());
+        let identities = secrets.map(|secret| Identity::new(crypto.clone(), secret));
         let keys = [0, 1]
             .map(|n| StaticKey::new(&identities[n], &mut Seed::new([n as u8; 32]).stream("static key")));
         Self { identities, keys }

@@ -3,6 +3,7 @@
 use std::println;
 
 use super::*;
+use crate::handshake::{Options, Responder};
 
 fn member(n: u8) -> MemberConfig {
     MemberConfig::new(RustCrypto.public_key(&key(n)))
@@ -132,4 +133,45 @@ fn an_address_is_tried_for_anyone() {
         pauses.push(now.since(before));
     }
     assert!(pauses[7] <= crate::limits::DIAL_BACKOFF_MAX && pauses[7] > pauses[0], "{pauses:?}");
+}
+
+/// Whoever answers at such an address is asked for its name before it is shown ours: a member gets on, a
+/// stranger does not.
+#[test]
+fn who_answers_at_an_address_is_known_before_our_identity_is_shown() {
+    for (n, welcome) in [(9, false), (2, true)] {
+        let mut config = config();
+        config.addresses.push("10.0.0.9:9".parse().unwrap());
+        let mut node = node(config);
+        let now = Instant::ZERO;
+        settle(&mut node, now);
+        let conn = node.conns.iter().next().unwrap().id;
+        let identity = Identity::new(RustCrypto, key(n));
+        let mut rng = Seed::new([n; 32]).stream("whoever");
+        let static_key = StaticKey::new(&identity, &mut rng);
+        let mut whoever = Responder::new(&static_key, &mut rng, Options::default());
+        node.handle_event(now, Event::Connected(conn));
+        let (mut said, mut reason) = (0, None);
+        let mut buf = [0; MIN_BUFFER];
+        loop {
+            match node.poll(now, &mut buf) {
+                Action::Write { len, .. } => {
+                    said += len;
+                    node.handle_event(now, Event::Writable(conn));
+                    if !whoever.is_finished() {
+                        let _ = whoever.handle_bytes(&identity, &mut buf[..len]).unwrap();
+                    }
+                    let n = whoever.poll_write(&identity, &mut buf);
+                    assert_eq!(node.handle_bytes(now, conn, &mut buf[..n]), n);
+                }
+                Action::Notify(Notice::AnyoneFailed { reason: why, .. }) => reason = Some(why),
+                Action::Wait(_) => break,
+                _ => {}
+            }
+        }
+        assert_eq!(whoever.is_finished(), welcome);
+        assert_eq!(said == 28 + 2 + 32, !welcome, "the lines and message 1, nothing else");
+        assert_eq!(reason, (!welcome).then_some(Failure::NotAMember(identity.peer_id())));
+        assert_eq!(node.connections(), usize::from(welcome));
+    }
 }
