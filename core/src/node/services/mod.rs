@@ -183,6 +183,13 @@ impl Services {
         }
     }
 
+    /// A member is none any more: its place is for another.
+    pub(super) fn forget(&mut self, member: MemberIndex) {
+        if let Some(peer) = self.peer(member) {
+            *peer = Peer::new();
+        }
+    }
+
     fn peer(&mut self, member: MemberIndex) -> Option<&mut Peer> {
         self.peers.get_mut(member.position())
     }
