@@ -150,6 +150,9 @@ pub const MAX_SERVICE_MESSAGE: usize = 4_096;
 pub const SERVICE_WRITE_SIZE: usize = 2 + 16 + 12 + 2 + MAX_SERVICE_MESSAGE;
 /// Streams of the node's own protocols that a peer may have open at a time on one channel.
 pub const MAX_INBOUND_SERVICES: usize = 6;
+/// From a channel's first answered ping until the node's own protocols begin on it: of two channels after a
+/// simultaneous dial one is settled on by then.
+pub const SERVICES_AFTER: Duration = Duration::from_millis(200);
 /// Time that one stream of the node's own protocols may take.
 pub const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a channel's first answered ping until its peer is asked about itself (`/charon/peerinfo/2.0.0`).
