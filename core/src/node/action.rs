@@ -6,7 +6,11 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{notice::Notice, streams::StreamEvent};
+use super::{
+    notice::Notice,
+    services::{LocalInfo, LocalInfoError},
+    streams::StreamEvent,
+};
 use crate::{
     cluster::{ClusterError, MemberConfig},
     crypto::PublicKey,
@@ -207,6 +211,8 @@ pub enum Command {
     ///
     /// What is known of a member that stays remains; records count here as everywhere, by their number.
     SetMembers(Vec<MemberConfig>),
+    /// Say this of us in Charon's peerinfo protocol from now on.
+    SetInfo(LocalInfo),
     /// Close every channel in good order. The node does nothing more after that; [`Action::Wait`]
     /// without a deadline says that it is done.
     Shutdown,
@@ -227,6 +233,9 @@ pub enum RequestError {
     /// These cannot be the members; those there are stay.
     #[error(transparent)]
     Members(#[from] ClusterError),
+    /// What is to be said of us cannot be; what was said before stays.
+    #[error(transparent)]
+    Info(#[from] LocalInfoError),
     /// As many of these are under way as there is room for: try again later.
     #[error("too many requests are under way: try again later")]
     Busy,

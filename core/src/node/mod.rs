@@ -349,6 +349,10 @@ impl<C: Crypto> Node<C> {
             }
             Command::Address(address) => self.cluster.handle_address(now, address),
             Command::SetMembers(members) => self.set_members(now, &members)?,
+            Command::SetInfo(info) => {
+                info.check()?;
+                self.services.local = info;
+            }
             Command::Shutdown => self.shut_down(now),
         }
         Ok(request)
