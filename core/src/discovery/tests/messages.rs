@@ -7,7 +7,7 @@ use super::net::{Net, endpoint, identity, record};
 use crate::{
     crypto::{Crypto as _, Identity, RustCrypto, SecretKey},
     discovery::{
-        Config, Event, RecordSource, RequestFailure,
+        Config, Event, RecordSource, RequestError,
         keys::{self, Keys},
         message::{self, Message, WireId},
         packet::{self, Auth},
@@ -346,21 +346,29 @@ fn talk_goes_there_and_back() {
     assert_eq!(answered, requests);
     assert!(requests.iter().all(|request| node.discovery.talk_response(*request).is_none()));
     assert!(node.discovery.talks.own.is_empty());
+    net.run_ms(3_500);
     assert!(net.nodes[1].discovery.talks.peers.is_empty());
 }
 
 #[test]
-fn a_talk_request_nobody_answers_ends() {
+fn a_talk_request_nobody_answers_is_answered_empty() {
     let mut net = Net::of(2);
     let to = net.nodes[1].record();
     net.nodes[1].discovery.accept_talk(b"proto");
     let request = net.nodes[0].discovery.talk(net.now, &to, b"proto", b"?").unwrap();
-    net.run_ms(6_000);
-    let reason = RequestFailure::Timeout;
-    assert!(net.events(0).contains(&Event::RequestFailed { request, reason }));
+    net.run_ms(400);
+    let from = net.nodes[1].id();
+    assert!(net.events(0).contains(&Event::TalkResponse { request, from, len: 0 }));
+    assert_eq!(net.nodes[1].counters().talks_unanswered, 1);
+    let asked = net.events(1).into_iter().find_map(|event| match event {
+        Event::TalkRequest { id, .. } => Some(id),
+        _ => None,
+    });
+    let late = net.nodes[1].discovery.respond_talk(asked.unwrap(), b"late");
+    assert_eq!(late, Err(RequestError::UnknownTalk));
+    net.run_ms(5_000);
     assert!(net.nodes[1].discovery.talks.peers.is_empty());
     assert_eq!(net.nodes[0].discovery.talks.own.len(), 0);
-    assert_eq!(net.nodes[1].counters().talks_unanswered, 1);
 }
 
 /// Node 0 sends a FINDNODE to the hand; returns the request id that it must be answered with.
