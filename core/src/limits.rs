@@ -72,6 +72,8 @@ pub const RESOLVE_RETRY: Duration = Duration::from_secs(10);
 pub const MAX_HOSTNAME: usize = 253;
 /// Lookups asked for by the embedder that may be under way.
 pub const MAX_REQUESTED_LOOKUPS: usize = 8;
+/// TALKREQs asked for by the embedder that may be under way.
+pub const MAX_REQUESTED_TALKS: usize = 16;
 /// Lookups of members that may be under way, beside the embedder's; in a larger cluster the others
 /// are looked up in their next round.
 pub const MAX_MEMBER_LOOKUPS: usize = 32;

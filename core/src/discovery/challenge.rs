@@ -94,16 +94,17 @@ impl Challenges {
         let held = |key: Key| self.get(key).map(|challenge| (key, challenge));
         let held = || open.into_iter().flatten().filter_map(held);
         let own = held().find(|(_, challenge)| challenge.nonce == *nonce && !challenge.is_spent());
-        let waited = |challenge: &Challenge| {
-            now.since(challenge.opened) >= self.lifetime / CHALLENGE_HOLD_PART
-        };
+        let waited =
+            |challenge: &Challenge| now.since(challenge.opened) >= self.lifetime / CHALLENGE_HOLD_PART;
         let again = |key, own| Answered { key, repeated: true, own, replaced: false, crowded: false };
         if let Some((key, _)) = own {
             return again(Some(key), true);
         }
         // The one opened last: the other may make room for one more.
         let newest = held().max_by_key(|(_, challenge)| challenge.opened);
-        let Some((newest, last)) = newest else { return self.begin((peer, false), nonce, enr_seq, member, now, rng) };
+        let Some((newest, last)) = newest else {
+            return self.begin((peer, false), nonce, enr_seq, member, now, rng);
+        };
         let oldest = held().min_by_key(|(_, challenge)| (!challenge.is_spent(), challenge.opened));
         if !waited(last) && !oldest.is_some_and(|(_, oldest)| oldest.is_spent() && waited(oldest)) {
             return again(Some(newest), false);

@@ -322,8 +322,12 @@ impl Discovery {
         }
         match origin {
             Origin::Query(lookup) => {
+                let node = self.table.find(&peer.id).filter(|_| answered);
                 if let Some(lookup) = self.lookups.get_mut(lookup) {
                     lookup.ended(&peer.id, answered);
+                    if let Some(node) = node {
+                        lookup.found(&node.record, node.member);
+                    }
                 }
                 self.drive_lookup(now, lookup);
             }

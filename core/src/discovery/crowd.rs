@@ -32,9 +32,10 @@ impl Crowd {
             let count = self.counts.find(prefix).and_then(|key| self.counts.get(key));
             count.is_none_or(|count| {
                 usize::from(count.table) < PREFIX_PER_TABLE
-                    && count.buckets.get(bucket).is_none_or(|in_bucket| {
-                        usize::from(*in_bucket) < PREFIX_PER_BUCKET
-                    })
+                    && count
+                        .buckets
+                        .get(bucket)
+                        .is_none_or(|in_bucket| usize::from(*in_bucket) < PREFIX_PER_BUCKET)
             })
         })
     }

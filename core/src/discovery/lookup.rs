@@ -272,8 +272,7 @@ impl Lookup {
             let (next, waiting) = self.next_on(path as u8, now);
             pending |= waiting || next.is_some();
             let Some(candidate) = next.and_then(|next| self.candidates.get_mut(next)) else { continue };
-            candidate.state =
-                State::Asked { patient_until: now + patience.soft, until: now + patience.hard };
+            candidate.state = State::Asked { patient_until: now + patience.soft, until: now + patience.hard };
             let contact = Contact::new(candidate.id, candidate.endpoint, candidate.public_key);
             return Step::Ask(contact, distances(candidate.id.log_distance(&self.target)));
         }
@@ -434,7 +433,10 @@ mod tests {
         lookup.add(&contact(100), None, false);
         lookup.add(&contact(120), None, false);
         lookup.split();
-        assert_eq!((ask(&mut lookup, 0), ask(&mut lookup, 0), ask(&mut lookup, 0)), (Some(100), Some(120), None));
+        assert_eq!(
+            (ask(&mut lookup, 0), ask(&mut lookup, 0), ask(&mut lookup, 0)),
+            (Some(100), Some(120), None)
+        );
         // A liar on the first path knows everybody near; what the second learns is asked all the same.
         for n in 1..=40 {
             lookup.add(&contact(n), Some(&contact(100).peer.id), false);
@@ -443,7 +445,10 @@ mod tests {
         for n in [100, 120] {
             lookup.ended(&contact(n).peer.id, true);
         }
-        assert_eq!((ask(&mut lookup, 10), ask(&mut lookup, 10), ask(&mut lookup, 10)), (Some(1), Some(60), None));
+        assert_eq!(
+            (ask(&mut lookup, 10), ask(&mut lookup, 10), ask(&mut lookup, 10)),
+            (Some(1), Some(60), None)
+        );
         let on = |path| lookup.candidates.iter().filter(|c| c.path == path).count();
         assert_eq!((on(0), on(1)), (LOOKUP_CANDIDATES / 2, 2));
         // With one node to begin with there is one path.

@@ -82,8 +82,7 @@ impl Discovery {
     fn on_packet<C: Crypto>(&mut self, identity: &Identity<C>, now: Instant, peer: Peer, packet: Packet<'_>) {
         let Packet { nonce, header, message, .. } = packet;
         let crypto = identity.crypto();
-        let mut opened =
-            self.sessions.open(&peer, |session| session.open(crypto, &nonce, header, message));
+        let mut opened = self.sessions.open(&peer, |session| session.open(crypto, &nonce, header, message));
         if opened.is_none() && self.confirm(crypto, now, &peer, &nonce, header, message) {
             opened = Some(Opened::fresh(nonce));
         }

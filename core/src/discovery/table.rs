@@ -360,8 +360,8 @@ impl Table {
         // A check under way is one of the old endpoint.
         node.checking = false;
         let (kept, member) = (node.kept, node.member);
-        node.unproven =
-            !kept && source.is_some_and(|(source, at)| {
+        node.unproven = !kept
+            && source.is_some_and(|(source, at)| {
                 !matches!(source, RecordSource::Relayed(_)) && !usable.contains(&at)
             });
         let (unproven, verified) = (node.unproven, node.verified());

@@ -1,5 +1,6 @@
 //! What goes into a [`Node`](super::Node) and what comes out.
 
+use alloc::vec::Vec;
 use core::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -8,6 +9,7 @@ use core::{
 use super::notice::Notice;
 use crate::{
     crypto::PublicKey,
+    discovery,
     id::{NodeId, PeerId},
     record::Record,
     time::Instant,
@@ -192,6 +194,8 @@ pub enum Command {
     LookUp(NodeId),
     /// Add a TCP endpoint at which a member may be.
     Hint(PeerId, SocketAddr),
+    /// Replace the bootnodes.
+    Bootnodes(Vec<Record>),
     /// Close every channel in good order. The node does nothing more after that; [`Action::Wait`]
     /// without a deadline says that it is done.
     Shutdown,
@@ -212,4 +216,7 @@ pub enum RequestError {
     /// The node has no published record yet, or is shutting down.
     #[error("the node is not running: its record is not published yet, or it is shutting down")]
     NotRunning,
+    /// Discovery refuses it.
+    #[error(transparent)]
+    Discovery(#[from] discovery::RequestError),
 }

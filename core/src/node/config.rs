@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::{
     cluster::MemberConfig,
     crypto::SecretKey,
+    discovery::IpRange,
     record::Record,
     refresh::{Bound, Configured},
     rng::Seed,
@@ -34,6 +35,8 @@ pub struct Config {
     pub hostname: Option<String>,
     /// Nodes outside the cluster through which others can be found.
     pub bootnodes: Vec<Record>,
+    /// Discovery hears and contacts only these addresses (at most 16 ranges); all when it is empty.
+    pub allowed: Vec<IpRange>,
     /// Time between two pings inside a channel.
     pub ping_interval: Duration,
 }
@@ -52,6 +55,7 @@ impl Config {
             configured: Configured { ip4: None, ip6: None, udp_port: None, tcp_port: None },
             hostname: None,
             bootnodes: Vec::new(),
+            allowed: Vec::new(),
             ping_interval: Duration::from_secs(5),
         }
     }

@@ -20,6 +20,7 @@ mod discover;
 mod notice;
 mod poll;
 mod store;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -48,9 +49,10 @@ use crate::{
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
-        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER,
-        MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS,
-        NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
+        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ALLOWED_RANGES, MAX_ATTEMPTS,
+        MAX_CHANNELS_PER_MEMBER, MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND,
+        MAX_REQUESTED_LOOKUPS, MAX_REQUESTED_TALKS, NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL,
+        RESOLVE_RETRY, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -74,6 +76,9 @@ pub enum ConfigError {
     /// The hostname is empty or longer than 253 bytes.
     #[error("the hostname to advertise is empty or longer than {MAX_HOSTNAME} bytes")]
     Hostname,
+    /// More ranges of allowed addresses than there is room for.
+    #[error("more than {MAX_ALLOWED_RANGES} ranges of allowed addresses")]
+    AllowedRanges,
     /// The own record cannot be built.
     #[error("the node's own record cannot be built: {0}")]
     Record(#[from] BuildError),
@@ -130,6 +135,8 @@ pub struct Node<C: Crypto = RustCrypto> {
     peer_stores: Box<[PeerStore]>,
     hostname: Option<Hostname>,
     lookups: heapless::Vec<RequestedLookup, MAX_REQUESTED_LOOKUPS>,
+    talks: heapless::Vec<talk::RequestedTalk, MAX_REQUESTED_TALKS>,
+    readable_talk: Option<talk::ReadableTalk>,
     /// The lookup of each member that is under way: one at a time.
     member_lookups: Box<[Option<LookupId>]>,
     ping_interval: Duration,
@@ -184,6 +191,7 @@ impl<C: Crypto> Node<C> {
             lookups: others.min(MAX_MEMBER_LOOKUPS) + MAX_REQUESTED_LOOKUPS,
             ipv4: config.bound.udp4.is_some(),
             ipv6: config.bound.udp6.is_some(),
+            allowed: heapless::Vec::from_slice(&config.allowed).map_err(|_| ConfigError::AllowedRanges)?,
             ..discovery::Config::default()
         };
         let mut discovery = Discovery::new(discovery_config, &held, seed.stream("discovery"));
@@ -221,6 +229,8 @@ impl<C: Crypto> Node<C> {
             cluster,
             hostname,
             lookups: heapless::Vec::new(),
+            talks: heapless::Vec::new(),
+            readable_talk: None,
             member_lookups: (0..others).map(|_| None).collect(),
             ping_interval: config.ping_interval,
             notices: VecDeque::with_capacity(notices_limit),
@@ -308,6 +318,7 @@ impl<C: Crypto> Node<C> {
                 let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
                 self.cluster.handle_hint(now, member, endpoint);
             }
+            Command::Bootnodes(bootnodes) => self.set_bootnodes(now, &bootnodes)?,
             Command::Shutdown => self.shut_down(now),
         }
         Ok(request)
