@@ -440,32 +440,44 @@ fn one_network_does_not_capture_a_lookup() {
 
 #[test]
 fn a_request_that_ended_is_not_begun_again_by_a_challenge() {
-    // The answer and a challenge for the same request come in one breath, before anybody polls.
+    // Two requests; the first is challenged, and begins a handshake. Then a challenge and the answer
+    // for the second come in one breath, before anybody polls.
     let (mut net, mut hand) = opened();
     net.run_ms(2_000);
     let to = hand.record.clone();
     let before = net.log.len();
-    let ping = net.nodes[0].discovery.ping(net.now, &to).unwrap();
+    let pings = [0, 1].map(|_| net.nodes[0].discovery.ping(net.now, &to).unwrap());
     net.run_ms(1);
-    let mut bytes = hand.received(&net, before).remove(0);
-    let heard = hand.heard(&net, before);
-    let id = Message::decode(&heard[0]).unwrap().id();
-    let nonce = packet::decode(&RustCrypto, &hand.identity.node_id(), &mut bytes).unwrap().nonce;
-    let data = packet::whoareyou(&[1; 16], &nonce, &[1; 16], 0);
-    let mut challenge = [0; 63];
-    packet::seal_whoareyou(&RustCrypto, &net.nodes[0].id(), &data, &mut challenge).unwrap();
-    let pong = Message::Pong { id, enr_seq: 1, ip: [127, 0, 0, 1].into(), port: 9000 };
+    let ids: Vec<_> =
+        hand.heard(&net, before).iter().map(|heard| Message::decode(heard).unwrap().id()).collect();
+    let mut challenges: Vec<_> = hand
+        .received(&net, before)
+        .into_iter()
+        .map(|mut bytes| {
+            let nonce = packet::decode(&RustCrypto, &hand.identity.node_id(), &mut bytes).unwrap().nonce;
+            let data = packet::whoareyou(&[1; 16], &nonce, &[1; 16], 0);
+            let mut challenge = [0; 63];
+            packet::seal_whoareyou(&RustCrypto, &net.nodes[0].id(), &data, &mut challenge).unwrap();
+            challenge
+        })
+        .collect();
+    assert_eq!((ids.len(), challenges.len()), (2, 2));
+    let pong = Message::Pong { id: ids[1], enr_seq: 1, ip: [127, 0, 0, 1].into(), port: 9000 };
     let mut pong = hand.sealed(&net, &encoded(&pong));
-    let (now, node) = (net.now, &mut net.nodes[0]);
-    node.discovery.handle_datagram(&node.identity, now, hand.at, &mut challenge);
+    let now = net.now;
+    let node = &mut net.nodes[0];
+    node.discovery.handle_datagram(&node.identity, now, hand.at, &mut challenges[0]);
+    net.flush();
+    let node = &mut net.nodes[0];
+    node.discovery.handle_datagram(&node.identity, now, hand.at, &mut challenges[1]);
     node.discovery.handle_datagram(&node.identity, now, hand.at, &mut pong);
-    net.run_ms(5_000);
+    net.run_ms(8_000);
     let ended = |e: &&Event| match e {
-        Event::Pong { request, .. } | Event::RequestFailed { request, .. } => *request == ping,
+        Event::Pong { request, .. } | Event::RequestFailed { request, .. } => *request == pings[1],
         _ => false,
     };
     assert_eq!(net.nodes[0].events.iter().filter(ended).count(), 1);
-    assert!(net.ponged(0, ping));
+    assert!(net.ponged(0, pings[1]));
 }
 
 #[test]
