@@ -68,6 +68,7 @@ impl Keys {
     }
 
     /// Moves the keys out. What stays is wiped and encrypts nothing more.
+    #[cfg(any(feature = "alloc", test))]
     pub(super) fn take(&mut self) -> Self {
         let taken = Self { send: self.send.clone(), receive: self.receive.clone(), sent: self.sent };
         self.send.zeroize();
