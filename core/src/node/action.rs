@@ -14,6 +14,7 @@ use super::{
 use crate::{
     cluster::{ClusterError, MemberConfig},
     crypto::PublicKey,
+    discovery,
     id::{NodeId, PeerId},
     record::Record,
     time::Instant,
@@ -204,6 +205,8 @@ pub enum Command {
     LookUp(NodeId),
     /// Add a TCP endpoint at which a member may be.
     Hint(PeerId, SocketAddr),
+    /// Replace the bootnodes.
+    Bootnodes(Vec<Record>),
     /// Add a TCP endpoint at which some member may be, if it is not known which.
     Address(SocketAddr),
     /// From now on these are the members, ourselves among them: those who come are dialled, those who go
@@ -242,4 +245,7 @@ pub enum RequestError {
     /// The node has no published record yet, or is shutting down.
     #[error("the node is not running: its record is not published yet, or it is shutting down")]
     NotRunning,
+    /// Discovery refuses it.
+    #[error(transparent)]
+    Discovery(#[from] discovery::RequestError),
 }
