@@ -7,9 +7,15 @@
 //! - [`host`] makes a node's configuration and store of all that;
 //! - [`files`] reads what may be any file at all.
 
+#[cfg(feature = "bls")]
+pub mod bls;
 pub mod cluster_file;
+#[cfg(feature = "create")]
+pub mod create;
 pub mod data_dir;
 pub mod database;
 pub mod files;
 pub mod host;
 pub mod key_file;
+#[cfg(feature = "create")]
+pub mod keystore;
