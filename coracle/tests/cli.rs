@@ -229,7 +229,8 @@ fn lock_show_says_where_operators_are_now() {
     };
     let directory = tempfile::tempdir().unwrap();
     let path = fixture("lock-v1.11.0.json");
-    let show = || json(&coracle(directory.path()).args(["--json", "lock", "show"]).arg(&path).assert().success());
+    let show =
+        || json(&coracle(directory.path()).args(["--json", "lock", "show"]).arg(&path).assert().success());
     let shown = show();
     assert_eq!(shown["operators"][1]["known"], serde_json::Value::Null);
     assert_eq!(shown["validators"][1]["registered"], true);
@@ -297,8 +298,12 @@ fn create_cluster_makes_what_lock_verify_accepts() {
     let node = directory.path().join("new/node2");
     coracle(&node).args(["lock", "show"]).assert().success().stdout(contains("for testing only: a trial"));
     fails(&mut create("new", &[]), 1, &["exists already", "left as it is"]);
-    let made = json(&create("json", &["--json", "--validators", "2", "--network", "sepolia"]).assert().success());
-    assert_eq!((&made["network"], &made["threshold"], &made["version"]), (&"sepolia".into(), &2.into(), &"v1.11.0".into()));
+    let made =
+        json(&create("json", &["--json", "--validators", "2", "--network", "sepolia"]).assert().success());
+    assert_eq!(
+        (&made["network"], &made["threshold"], &made["version"]),
+        (&"sepolia".into(), &2.into(), &"v1.11.0".into())
+    );
     for (more, words) in [
         (&["--network", "mainnet"][..], "not a test network"),
         (&["--version", "v1.12.0"], "not a version"),

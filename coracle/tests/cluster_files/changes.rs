@@ -2,7 +2,7 @@
 //!
 //! The changes are made by walking the JSON, so that a field added to a version is tried without being listed.
 
-use coracle::cluster_file::{ClusterFile, Report, Version};
+use coracle::cluster_file::{ClusterFile, Report, Version, config_hash, definition_hash, lock_hash};
 use serde_json::{Value, json};
 
 use crate::generator;
@@ -81,8 +81,15 @@ pub(crate) fn report(value: &Value) -> Option<Report> {
     ClusterFile::parse(value.to_string().as_bytes()).ok().map(|file| file.verify())
 }
 
+/// Whether a file is read, and no check of it fails. A hash that does not hold is a failed check, so that the
+/// costly ones are made only where the hashes hold.
 fn accepted(value: &Value) -> bool {
-    report(value).is_some_and(|report| !report.refused())
+    let Ok(file) = ClusterFile::parse(value.to_string().as_bytes()) else { return false };
+    let definition = file.definition();
+    let hashes_hold = config_hash(definition) == definition.config_hash
+        && definition_hash(definition) == definition.definition_hash
+        && file.lock().is_none_or(|lock| lock_hash(lock) == lock.lock_hash);
+    hashes_hold && !file.verify().refused()
 }
 
 fn covered(report: &Report, path: &str) -> bool {
@@ -178,11 +185,7 @@ fn a_removed_value_is_refused_unless_it_said_nothing() {
                 || value.as_u64() == Some(0)
                 || value.as_object().is_some_and(|map| map.values().all(|value| value == ""));
             if accepted(&tree) {
-                assert!(
-                    says_nothing || may_be_missing(&name, &place.path),
-                    "{name}: {} removed",
-                    place.path
-                );
+                assert!(says_nothing || may_be_missing(&name, &place.path), "{name}: {} removed", place.path);
             }
         });
     }

@@ -87,7 +87,9 @@ fn table() -> String {
         });
     }
     let mut out = String::from("| field of a lock |");
-    versions.iter().for_each(|version| write!(out, " {} |", version.as_str().strip_suffix(".0").unwrap()).unwrap());
+    versions
+        .iter()
+        .for_each(|version| write!(out, " {} |", version.as_str().strip_suffix(".0").unwrap()).unwrap());
     out.push_str("\n|---|");
     versions.iter().for_each(|_| out.push_str("---|"));
     for name in order {

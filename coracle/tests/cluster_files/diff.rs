@@ -50,10 +50,7 @@ fn operators_are_known_by_their_keys() {
         difference(|lock| lock.validators[0].registration.gas_limit += 1),
         [(Change::Changed, Subject::Validator, part("builder_registration"))]
     );
-    assert_eq!(
-        difference(|lock| lock.definition.threshold += 1),
-        [(Change::Changed, Subject::Field, None)]
-    );
+    assert_eq!(difference(|lock| lock.definition.threshold += 1), [(Change::Changed, Subject::Field, None)]);
 }
 
 #[test]

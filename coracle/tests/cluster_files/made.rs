@@ -77,13 +77,15 @@ fn every_operator_has_what_a_ceremony_leaves() {
         for (index, validator) in lock.validators.iter().enumerate() {
             let stem = data_dir.path().join(format!("validator_keys/keystore-insecure-{index}"));
             let password = std::fs::read_to_string(stem.with_extension("txt")).unwrap();
-            let share = keystore::open(&std::fs::read(stem.with_extension("json")).unwrap(), &password).unwrap();
+            let share =
+                keystore::open(&std::fs::read(stem.with_extension("json")).unwrap(), &password).unwrap();
             assert_eq!(share.public_key().to_bytes().to_vec(), validator.public_shares[node]);
         }
         for (at, amount) in [1, 31].into_iter().enumerate() {
             let path = data_dir.path().join(format!("deposit-data-{amount}eth.json"));
             let list: Vec<Value> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-            let mut deposits: Vec<_> = lock.validators.iter().map(|validator| &validator.deposits[at]).collect();
+            let mut deposits: Vec<_> =
+                lock.validators.iter().map(|validator| &validator.deposits[at]).collect();
             deposits.sort_by(|a, b| a.public_key.cmp(&b.public_key));
             for (json, deposit) in list.iter().zip(deposits) {
                 assert_eq!(json["amount"], amount * ETH);
@@ -124,13 +126,8 @@ fn nothing_is_overwritten() {
         draw.fill(bytes);
         Ok(())
     };
-    let again = create::write_cluster(
-        directory.path(),
-        &made.cluster,
-        &made.nodes,
-        Keystores::Insecure,
-        &mut random,
-    );
+    let again =
+        create::write_cluster(directory.path(), &made.cluster, &made.nodes, Keystores::Insecure, &mut random);
     assert!(matches!(again, Err(CreateError::Exists(_))));
     let node = DataDir::new(directory.path().join("node0"));
     let again = create::write_node(&node, &made.cluster, 0, Keystores::Insecure, &mut random);
@@ -172,7 +169,8 @@ fn what_cannot_be_dealt_is_refused() {
 fn any_threshold_of_the_shares_signs_for_the_validator() {
     let made = Made::new(&Plan { threshold: 3, ..generator::plan(Version::NEWEST) }, 4, 55);
     for (index, validator) in made.cluster.lock.validators.iter().enumerate() {
-        let shares: Vec<_> = made.cluster.shares.iter().map(|of| of[index].public_key()).enumerate().collect();
+        let shares: Vec<_> =
+            made.cluster.shares.iter().map(|of| of[index].public_key()).enumerate().collect();
         let key = bls::PublicKey::from_bytes(&validator.public_key);
         for without in 0..4 {
             let some: Vec<_> = shares.iter().filter(|(at, _)| *at != without).copied().collect();

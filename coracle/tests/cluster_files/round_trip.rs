@@ -55,7 +55,12 @@ fn signature(version: Version) -> BoxedStrategy<Vec<u8>> {
 
 fn operator(version: Version) -> impl Strategy<Value = Operator> {
     (address(version), text(300), signature(version), signature(version)).prop_map(
-        |(address, enr, config_signature, enr_signature)| Operator { address, enr, config_signature, enr_signature },
+        |(address, enr, config_signature, enr_signature)| Operator {
+            address,
+            enr,
+            config_signature,
+            enr_signature,
+        },
     )
 }
 
