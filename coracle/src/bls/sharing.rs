@@ -24,25 +24,18 @@ pub struct Shared {
 }
 
 impl SecretKey {
-    /// Splits the key into `shares` shares of which any `threshold` make it up again. `random` gives the 32 bytes
-    /// of each coefficient, `threshold` - 1 times.
+    /// Splits the key into `shares` shares. Any of them, one more than there are random `coefficients`, make it up
+    /// again; fewer tell nothing of it.
     ///
     /// # Errors
-    /// A threshold below 2 or above the number of shares.
-    pub fn split(
-        &self,
-        threshold: usize,
-        shares: usize,
-        mut random: impl FnMut() -> [u8; 32],
-    ) -> Result<Vec<Self>, BlsError> {
+    /// No coefficients, which would make each share the key, or as many as shares.
+    pub fn split(&self, coefficients: &[Self], shares: usize) -> Result<Vec<Self>, BlsError> {
+        let threshold = coefficients.len() + 1;
         if threshold < 2 || threshold > shares {
             return Err(BlsError::Threshold { threshold, shares });
         }
-        let mut coefficients = vec![Scalar::from_secret(self)];
-        for _ in 1..threshold {
-            let key = Self::from_random(&random())?;
-            coefficients.push(Scalar::from_secret(&key));
-        }
+        let mut coefficients: Vec<Scalar> =
+            std::iter::once(self).chain(coefficients).map(Scalar::from_secret).collect();
         let share = |index: usize| {
             let mut value = Scalar::evaluate(&coefficients, &position(index));
             let bytes = zeroize::Zeroizing::new(value.to_be_bytes());

@@ -6,12 +6,8 @@ fn key(byte: u8) -> SecretKey {
 
 fn shared(seed: u8, threshold: usize, count: usize) -> (SecretKey, Vec<SecretKey>, Shared) {
     let secret = key(seed);
-    let mut draws = 0;
-    let shares = secret.split(threshold, count, || {
-        draws += 1;
-        [seed ^ draws; 32]
-    });
-    let shares = shares.expect("a threshold that fits");
+    let coefficients: Vec<SecretKey> = (1..threshold).map(|draw| key(seed ^ draw as u8)).collect();
+    let shares = secret.split(&coefficients, count).expect("a threshold that fits");
     let public = shares.iter().map(SecretKey::public_key).collect();
     let shared = Shared { key: secret.public_key(), shares: public };
     (secret, shares, shared)
@@ -121,6 +117,8 @@ fn bytes_that_are_no_key() {
     }
     assert_eq!(SecretKey::from_bytes(&[0; 32]).err(), Some(BlsError::SecretKey));
     assert_eq!(SecretKey::from_bytes(&[0xff; 32]).err(), Some(BlsError::SecretKey));
-    assert_eq!(key(1).split(1, 4, || [1; 32]).err(), Some(BlsError::Threshold { threshold: 1, shares: 4 }));
+    assert_eq!(key(1).split(&[], 4).err(), Some(BlsError::Threshold { threshold: 1, shares: 4 }));
+    let three = [key(2), key(3), key(4)];
+    assert_eq!(key(1).split(&three, 3).err(), Some(BlsError::Threshold { threshold: 4, shares: 3 }));
     assert_eq!(format!("{:?}", key(1)), "SecretKey(redacted)");
 }

@@ -159,12 +159,9 @@ pub fn deal(plan: &Plan, nodes: &[Node], random: &mut Random<'_>) -> Result<Clus
     let mut deposits = vec![Vec::with_capacity(plan.validators); amounts(plan).len()];
     let mut validators = Vec::with_capacity(plan.validators);
     for _ in 0..plan.validators {
-        let secret = bls::SecretKey::from_random(&*draw(random)?)?;
-        let coefficients = (1..plan.threshold).map(|_| draw(random)).collect::<Result<Vec<_>, _>>()?;
-        let mut coefficients = coefficients.into_iter();
-        // As many as are asked for.
-        let next = || coefficients.next().map_or([0; 32], |drawn| *drawn);
-        let dealt = secret.split(plan.threshold, nodes.len(), next)?;
+        let secret = bls_key(random)?;
+        let coefficients = (1..plan.threshold).map(|_| bls_key(random)).collect::<Result<Vec<_>, _>>()?;
+        let dealt = secret.split(&coefficients, nodes.len())?;
         let made = signed_deposits(plan, &secret);
         for (all, deposit) in deposits.iter_mut().zip(&made) {
             all.push(deposit.clone());
@@ -302,6 +299,10 @@ fn draw(random: &mut Random<'_>) -> Result<Zeroizing<[u8; 32]>, CreateError> {
     let mut bytes = Zeroizing::new([0; 32]);
     random(&mut *bytes)?;
     Ok(bytes)
+}
+
+fn bls_key(random: &mut Random<'_>) -> Result<bls::SecretKey, CreateError> {
+    Ok(bls::SecretKey::from_random(&*draw(random)?)?)
 }
 
 /// A key of an account: drawn again in the one case in 2^128 that the bytes are none.
