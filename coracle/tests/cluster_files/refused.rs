@@ -253,6 +253,6 @@ fn lists_of_another_length_than_stated() {
     expected.push("distributed_validators[1].builder_registration.message.fee_recipient");
     assert_eq!(failed_after(addresses), expected);
     let shares = |lock: &mut coracle::cluster_file::Lock| drop(lock.validators[1].public_shares.drain(1..));
-    // The list is too short, and its shares stand in other places.
+    // The list is too short, and so cannot make up the key.
     assert_eq!(failed_after(shares), ["distributed_validators[1].public_shares"; 2]);
 }

@@ -103,6 +103,7 @@ impl<'l> Checked<'l> {
     /// Keys are keys, each once, and the shares make up the key at the threshold.
     fn key_shares(&self, mut found: Found<'_>) -> Vec<Check> {
         let threshold = usize::try_from(self.lock.definition.threshold).unwrap_or(usize::MAX);
+        let operators = self.lock.definition.operators.len();
         let mut seen: BTreeMap<[u8; 48], usize> = BTreeMap::new();
         let mut whole: Vec<(usize, Shared)> = Vec::new();
         for (index, (key, shares)) in self.keys.iter().zip(&self.shares).enumerate() {
@@ -129,8 +130,12 @@ impl<'l> Checked<'l> {
                 let expected = "a share of its own for each operator";
                 let outcome = Outcome::failed(expected, format!("that of operator {first}"));
                 found.fail(index, &format!("[{second}]"), outcome);
-            } else if threshold == 0 || threshold > shares.len() {
-                let expected = format!("a threshold from 1 to {} (the number of shares)", shares.len());
+            } else if shares.len() != operators {
+                // Which place is whose cannot be told then.
+                let expected = format!("{operators} shares, one for each operator");
+                found.fail(index, "", Outcome::failed(expected, shares.len()));
+            } else if threshold == 0 || threshold > operators {
+                let expected = format!("a threshold from 1 to {operators}, the number of shares");
                 found.fail(index, "", Outcome::failed(expected, threshold));
             } else {
                 whole.push((index, Shared { key, shares }));
