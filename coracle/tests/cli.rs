@@ -268,6 +268,7 @@ fn lock_diff_has_an_exit_code() {
         .assert()
         .code(1)
         .stdout(contains("removed  16Uiu2H"))
+        .stdout(contains("from enr:-"))
         .stdout(contains("from v1.10.0"))
         .stdout(contains("6 removed").or(contains("5 removed")));
     let compared = json(&diff(&old, &fixture("definition-v1.10.0.json")).arg("--json").assert().code(1));

@@ -115,13 +115,18 @@ pub(crate) fn map_all<T: Sync, U: Send>(items: &[T], many: usize, each: impl Fn(
     if items.len() < many || threads == 1 {
         return items.iter().map(each).collect();
     }
-    let each = &each;
+    let of = |part: &[T]| part.iter().map(&each).collect::<Vec<U>>();
+    let of = &of;
     std::thread::scope(|scope| {
         let parts = items.chunks(items.len().div_ceil(threads));
-        let parts: Vec<_> =
-            parts.map(|part| scope.spawn(move || part.iter().map(each).collect::<Vec<U>>())).collect();
-        // A thread ends without a result only if it panicked, and nothing here does.
-        parts.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+        let begun: Vec<_> = parts
+            .map(|part| (part, std::thread::Builder::new().spawn_scoped(scope, move || of(part))))
+            .collect();
+        // A part whose thread could not begin is done here.
+        let done = |(part, thread): (&[T], std::io::Result<std::thread::ScopedJoinHandle<'_, Vec<U>>>)| {
+            thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| of(part))
+        };
+        begun.into_iter().flat_map(done).collect()
     })
 }
 

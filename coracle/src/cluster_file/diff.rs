@@ -104,8 +104,13 @@ fn compare(
 }
 
 fn alone(change: Change, subject: Subject, name: &str, values: &Values) -> Difference {
-    // A field has one value, which says what it is; of the others the name does.
-    let value = values.first().filter(|_| subject == Subject::Field).map(|(_, value)| value.clone());
+    // Of a field its value, of an operator the ENR; of a validator the name says enough.
+    let telling = |part: &str| match subject {
+        Subject::Field => true,
+        Subject::Operator => part == "enr",
+        Subject::Validator => false,
+    };
+    let value = values.iter().find(|(part, _)| telling(part)).map(|(_, value)| value.clone());
     let (before, after) = if change == Change::Removed { (value, None) } else { (None, value) };
     Difference { change, subject, name: name.to_owned(), part: None, before, after }
 }
