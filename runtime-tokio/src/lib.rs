@@ -33,6 +33,7 @@
 
 mod driver;
 mod handle;
+mod log;
 mod sockets;
 mod storage;
 mod stream;
