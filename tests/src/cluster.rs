@@ -1,6 +1,6 @@
 //! A cluster of simulated nodes, what the outside does to it, and whether its mesh is full.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Ref, RefCell, RefMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -131,6 +131,7 @@ impl Cluster {
         for position in 0..members {
             let lock_record = cluster.members[usize::from(position)].lock_record.clone();
             let mut setup = Setup::new(secret(position), cluster.members.clone(), lock_record);
+            setup.nonces = Some(Rc::clone(&cluster.book().nonces));
             change(usize::from(position), &mut setup);
             let node = cluster.add(home(position), setup);
             cluster.nodes.push(node);
@@ -181,6 +182,11 @@ impl Cluster {
     /// What the observers wrote down.
     pub fn book(&self) -> Ref<'_, Book> {
         self.book.borrow()
+    }
+
+    /// The same, to tell the observers what they cannot see.
+    pub fn book_mut(&self) -> RefMut<'_, Book> {
+        self.book.borrow_mut()
     }
 
     /// The peer id of the member at this position.

@@ -3,7 +3,13 @@
 //! - E1: the published sequence number of a key only ever rises; E2: one (key, number) stands for one content;
 //!   E3: what is published is on the node's disk, or is the lock file's record;
 //! - C1: a channel is only ever with a member, and with the one whose key the other end really has;
-//! - C3: the database of a node never goes back, and never loses an entry.
+//! - C3: the database of a node never goes back, and never loses an entry;
+//! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
+//! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
+//!   ([`ledger`]); B1: no table grows beyond its bound ([`bounds`]).
+
+pub mod bounds;
+pub mod ledger;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +23,8 @@ use coracle_core::record::Record;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
+use crate::nonces::Nonces;
+use crate::observers::ledger::Ledger;
 use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
 
 /// What the observers know of a node.
@@ -73,6 +81,12 @@ pub struct Book {
     pub notices: Vec<(Nanos, NodeId, Notice)>,
     /// What intruders met, by node.
     pub intruders: Vec<(NodeId, Seen)>,
+    /// What was sealed under which key and nonce.
+    pub nonces: Rc<RefCell<Nonces>>,
+    /// Bytes by endpoint.
+    pub ledger: Ledger,
+    /// Nodes whose database was lost once: E1, E2 and C3 do not bind them any more (E5 does).
+    pub databases_lost: BTreeSet<NodeId>,
     contents: BTreeMap<(PeerId, u64), Record>,
     /// Numbers in the database, by node and key on the disk.
     durable: BTreeMap<(NodeId, Vec<u8>), u64>,
@@ -95,6 +109,10 @@ impl Book {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
+        self.publications.push((node, record.clone()));
+        if self.databases_lost.contains(&node) {
+            return Ok(());
+        }
         let highest = self.published.entry(peer).or_insert(seq);
         if seq < *highest {
             return Err(format!("E1: it published {seq} after {highest}"));
@@ -104,12 +122,14 @@ impl Book {
         if !first.same_content(record) {
             return Err(format!("E2: {seq} stands for two contents"));
         }
-        self.publications.push((node, record.clone()));
         Ok(())
     }
 
     fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
         let Some(disk) = sim.durable(node) else { return Ok(()) };
+        if self.databases_lost.contains(&node) {
+            return Ok(());
+        }
         for entry in self.entries.values() {
             let key = peer_key(&entry.public_key);
             if let Some(bytes) = disk.get(&key) {
@@ -148,6 +168,11 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
     sim.observe(move |sim, step| {
         let mut book = book.borrow_mut();
         let book = &mut *book;
+        book.ledger.look(sim, step)?;
+        bounds::look(sim, step.node)?;
+        if let Some(cipher) = book.nonces.borrow().reused() {
+            return Err(format!("N5: one key and nonce sealed two messages with {cipher}"));
+        }
         if step.cause == Cause::Crash {
             book.pings.retain(|(node, ..), _| *node != step.node);
         }

@@ -4,8 +4,10 @@
 //! observers. What it keeps in the "database" is what the `coracle` program keeps: the own record under
 //! [`OWN`], and an entry for each member under [`peer_key`].
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use coracle_core::cluster::{MemberConfig, Origin};
@@ -21,6 +23,8 @@ use coracle_core::refresh::Bound;
 use coracle_core::rng::Seed;
 use coracle_core::time::Instant;
 use coracle_sim::{Boot, Context, DialError as SimDialError, Event as SimEvent, StreamId, WriteId};
+
+use crate::nonces::{Nonces, Spied};
 
 /// The UDP and TCP port of every simulated node.
 pub const PORT: u16 = 3610;
@@ -63,11 +67,15 @@ pub struct Setup {
     pub meter: Meter,
     /// What is wrong with its driver.
     pub plant: Option<Plant>,
+    /// Where its encryptions are noted, if anywhere.
+    pub nonces: Option<Rc<RefCell<Nonces>>>,
+    /// Set, its next start finds an empty disk: the database was lost.
+    pub database_lost: Rc<Cell<bool>>,
 }
 
 impl Setup {
     /// A member with this key, its ping interval 5 s.
-    pub const fn new(secret: [u8; 32], members: Vec<MemberConfig>, lock_record: Option<Record>) -> Self {
+    pub fn new(secret: [u8; 32], members: Vec<MemberConfig>, lock_record: Option<Record>) -> Self {
         Self {
             secret,
             members,
@@ -77,6 +85,8 @@ impl Setup {
             notices_moves: true,
             meter: |call| call(),
             plant: None,
+            nonces: None,
+            database_lost: Rc::default(),
         }
     }
 }
@@ -127,7 +137,7 @@ struct Link {
 /// A node and its driver.
 #[derive(Debug)]
 pub struct SimNode {
-    node: Node,
+    node: Node<Spied>,
     notices_moves: bool,
     meter: Meter,
     plant: Option<Plant>,
@@ -150,9 +160,11 @@ impl SimNode {
     ///
     /// If the set-up is refused, or the disk holds what no node wrote.
     pub fn new(setup: &Setup, boot: &Boot<'_>) -> Self {
+        let empty = BTreeMap::new();
+        let disk = if setup.database_lost.take() { &empty } else { boot.disk };
         let mut members = setup.members.clone();
         for member in &mut members {
-            if let Some(entry) = boot.disk.get(&peer_key(&member.public_key)) {
+            if let Some(entry) = disk.get(&peer_key(&member.public_key)) {
                 let stored = decode_peer(member.public_key, entry);
                 member.stored_record = stored.record;
                 member.last_good = stored.last_good;
@@ -163,13 +175,14 @@ impl SimNode {
         config.lock_record.clone_from(&setup.lock_record);
         if setup.plant != Some(Plant::OwnRecordForgotten) {
             config.wall_clock_ms = WALL_CLOCK_MS + boot.now / 1_000_000;
-            config.stored_record = boot.disk.get(OWN).map(|bytes| decode_record(bytes));
+            config.stored_record = disk.get(OWN).map(|bytes| decode_record(bytes));
         }
         config.bound = Bound { udp4: Some(PORT), tcp4: Some(PORT), ..Bound::default() };
         config.bootnodes.clone_from(&setup.bootnodes);
         config.ping_interval = setup.ping_interval;
         Self {
-            node: Node::new(Instant::from_nanos(boot.now), config).expect("a valid configuration"),
+            node: Node::with_crypto(Instant::from_nanos(boot.now), config, Spied::new(setup.nonces.clone()))
+                .expect("a valid configuration"),
             notices_moves: setup.notices_moves,
             meter: setup.meter,
             plant: setup.plant,
@@ -185,7 +198,7 @@ impl SimNode {
     }
 
     /// The node inside.
-    pub const fn node(&self) -> &Node {
+    pub const fn node(&self) -> &Node<Spied> {
         &self.node
     }
 
@@ -288,7 +301,7 @@ impl SimNode {
         self.act(cx);
     }
 
-    fn call<T>(&mut self, f: impl FnOnce(&mut Node) -> T) -> T {
+    fn call<T>(&mut self, f: impl FnOnce(&mut Node<Spied>) -> T) -> T {
         let (node, mut f, mut answer) = (&mut self.node, Some(f), None);
         (self.meter)(&mut || answer = f.take().map(|f| f(node)));
         answer.expect("a meter runs what it is given")
