@@ -15,6 +15,7 @@ use coracle_sim::{
 };
 
 use crate::intruder::Intruder;
+use crate::nonces::Spied;
 use crate::observers::{Book, Entry, watch};
 use crate::sim_node::{PORT, Seen, Setup, SimNode};
 
@@ -367,7 +368,8 @@ pub fn lock_record(position: u8) -> Record {
 /// If the key is none, or the address not IPv4.
 pub fn record(secret: [u8; 32], address: IpAddr, seq: u64) -> Record {
     let IpAddr::V4(ip) = address else { panic!("IPv4 only") };
-    let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&secret).expect("a valid key"));
+    let remembering = Spied::new(Some(Rc::default()));
+    let identity = Identity::new(remembering, SecretKey::from_bytes(&secret).expect("a valid key"));
     let addresses = Addresses { ip4: Some(ip), udp4: Some(PORT), tcp4: Some(PORT), ..Addresses::default() };
     let mut builder = Builder::new();
     let builder = builder.set_addresses(&addresses).expect("it fits");

@@ -13,6 +13,7 @@
 pub mod cluster;
 pub mod golden;
 pub mod intruder;
+mod memo;
 pub mod nonces;
 pub mod observers;
 pub mod plan;

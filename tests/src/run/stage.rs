@@ -124,6 +124,10 @@ impl<'a> Stage<'a> {
             self.act(act);
         }
         self.cluster.sim.run_until(self.plan.heal_ms * MILLISECOND).map_err(before)?;
+        for node in self.cluster.nodes.clone() {
+            // Of a crash point that was not met, nothing is to come.
+            self.cluster.sim.crash_at_write(node, 0);
+        }
         self.cluster.heal();
         let deadline = self.plan.deadline_ms * MILLISECOND;
         let healed_in = match self.cluster.mesh_within(deadline) {

@@ -76,7 +76,8 @@ pub(crate) fn run(args: &args::Crowd) -> Answer {
     Ok(channels == expected)
 }
 
-fn add(sim: &mut Sim<Actor>, number: u32, setup: Setup) -> Result<NodeId, coracle_sim::AddressTaken> {
+fn add(sim: &mut Sim<Actor>, number: u32, mut setup: Setup) -> Result<NodeId, coracle_sim::AddressTaken> {
+    setup.nonces = Some(std::rc::Rc::default());
     sim.add_node(address(number), move |boot| Actor::Node(SimNode::new(&setup, &boot)))
 }
 
