@@ -48,6 +48,16 @@ counters! {
     fault datagrams_blocked,
     /// Datagrams to an address that nobody has, a node that is down, or a port that is not bound.
     fault datagrams_unreachable,
+    /// Datagrams dropped because the queue before a narrow link was full.
+    fault datagrams_overflowed,
+    /// Datagrams that a NAT had no mapping for, or refused.
+    fault datagrams_filtered,
+    /// Datagrams and dials for which a NAT had no room.
+    fault nat_full,
+    /// Mappings of NATs found expired when they were needed, or needed to make room.
+    fault nat_expired,
+    /// Times that a NAT lost its mappings.
+    fault nat_reboots,
     /// Dials begun.
     plain dials,
     /// Dials refused.
@@ -62,6 +72,10 @@ counters! {
     fault segments_resent,
     /// Times that a segment waited because of a partition or a host that was down.
     fault segments_stalled,
+    /// Times that a stream waited for a narrow link.
+    fault segments_queued,
+    /// Times that one direction of a stream stalled by the fault of that name.
+    fault streams_stalled,
     /// Streams broken by the fault of that name.
     fault streams_broken,
     /// Stream ends that lost their peer without a reset.
@@ -76,6 +90,10 @@ counters! {
     fault writes_lost,
     /// Writes not yet durable at a crash, and kept.
     fault writes_kept,
+    /// Writes not yet durable at a crash, of which a part was kept.
+    fault writes_torn,
+    /// Clocks that jumped.
+    fault clock_jumps,
     /// Crashes.
     fault crashes,
     /// Restarts.

@@ -4,6 +4,7 @@
 //! in which they were added; after the first failure nothing runs any more.
 
 mod drive;
+mod places;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::counters::Counters;
 use crate::failure::{AddressTaken, Failure};
 use crate::faults::{Faults, Link};
 use crate::machine::{Boot, Event, Machine, NodeId, StreamId};
+use crate::nat::NatId;
 use crate::story::{Entry, What};
 use crate::stream::StreamLimits;
 use crate::time::{Clock, Nanos};
@@ -51,9 +53,11 @@ impl<M: Machine> Observer<M> {
     }
 }
 
+type Factory<M> = Box<dyn FnMut(Boot<'_>) -> M>;
+
 struct Node<M> {
     machine: Option<M>,
-    factory: Box<dyn FnMut(Boot<'_>) -> M>,
+    factory: Factory<M>,
     calls: (Nanos, u32),
 }
 
@@ -110,6 +114,8 @@ pub enum Cause {
         /// How many of them the machine took.
         taken: usize,
     },
+    /// The machine was asked what it does about a stream that its peer has finished, and did something.
+    Finish(StreamId),
     /// An event was handed over.
     Event(Event),
     /// The deadline came.
@@ -149,12 +155,21 @@ impl<M: Machine> Sim<M> {
         config: impl Into<NodeConfig>,
         factory: impl FnMut(Boot<'_>) -> M + 'static,
     ) -> Result<NodeId, AddressTaken> {
-        let NodeConfig { addresses, clock } = config.into();
+        self.add(None, config.into(), Box::new(factory))
+    }
+
+    fn add(
+        &mut self,
+        nat: Option<NatId>,
+        config: NodeConfig,
+        factory: Factory<M>,
+    ) -> Result<NodeId, AddressTaken> {
+        let NodeConfig { addresses, clock } = config;
         let node = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         let taken = |ip| AddressTaken { ip };
         self.world.assign(node, &addresses).map_err(taken)?;
-        self.world.hosts.push(Host::new(addresses, clock));
-        self.nodes.push(Node { machine: None, factory: Box::new(factory), calls: (0, 0) });
+        self.world.hosts.push(Host::new(addresses, clock, nat));
+        self.nodes.push(Node { machine: None, factory, calls: (0, 0) });
         self.start(node);
         Ok(node)
     }
@@ -260,8 +275,8 @@ impl<M: Machine> Sim<M> {
         }
     }
 
-    /// Crashes the node in the midst of the write with this number (counted from 1 since it was added, see
-    /// [`Sim::writes`]): the write is unfinished, and nothing the machine does after it in the same call
+    /// Crashes the node in the midst of the operation on its disk (a value, a part of a file, a sync) with this
+    /// number (counted from 1 since it was added, see [`Sim::writes`]): it is unfinished, and nothing the machine does after it in the same call
     /// counts. With [`DiskFaults::lose`](crate::DiskFaults::lose) at 0 or at [`MILLION`](crate::MILLION) and a
     /// loop over the numbers, every crash point of a run is tried.
     pub fn crash_at_write(&mut self, node: NodeId, number: u64) {
@@ -275,54 +290,6 @@ impl<M: Machine> Sim<M> {
         if !self.world.is_up(node) {
             self.world.counters.restarts += 1;
             self.start(node);
-        }
-    }
-
-    /// Gives a node other addresses. Its streams on lost addresses break; bound ports stay bound.
-    ///
-    /// # Errors
-    ///
-    /// [`AddressTaken`] if another node has one of the addresses; then nothing changed.
-    pub fn move_node(&mut self, node: NodeId, addresses: &[IpAddr]) -> Result<(), AddressTaken> {
-        let taken = |ip| AddressTaken { ip };
-        self.world.assign(node, addresses).map_err(taken)?;
-        self.world.counters.moves += 1;
-        self.world.trace.line(format_args!("{node} moves to {addresses:?}"), &[]);
-        self.world.tell(node, || What::Moved { addresses: addresses.to_vec() });
-        self.world.abandon_streams(node, Some(addresses));
-        if self.world.is_up(node) {
-            self.world.notify(node, Event::Moved);
-        }
-        Ok(())
-    }
-
-    /// Lets nothing pass any more from `from` to `to`. The other direction stays as it is.
-    pub fn block(&mut self, from: NodeId, to: NodeId) {
-        if self.world.blocked.insert((from, to)) {
-            self.world.counters.partitions += 1;
-            self.world.trace.line(format_args!("{from} -> {to} is cut"), &[]);
-            self.world.tell(None, || What::Cut { from, to });
-        }
-    }
-
-    /// Takes a [`Sim::block`] back.
-    pub fn unblock(&mut self, from: NodeId, to: NodeId) {
-        if self.world.blocked.remove(&(from, to)) {
-            self.world.trace.line(format_args!("{from} -> {to} passes again"), &[]);
-            self.world.tell(None, || What::Rejoined { from, to });
-        }
-    }
-
-    /// Cuts these nodes off from all others that exist now, both ways.
-    pub fn partition(&mut self, nodes: &[NodeId]) {
-        for other in self.nodes() {
-            if nodes.contains(&other) {
-                continue;
-            }
-            for node in nodes {
-                self.block(*node, other);
-                self.block(other, *node);
-            }
         }
     }
 
@@ -348,6 +315,11 @@ impl<M: Machine> Sim<M> {
     /// Gives one direction between two nodes a link of its own.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
         self.world.links.insert((from, to), link);
+    }
+
+    /// Has a node's clock jump ahead by so much.
+    pub fn jump_clock(&mut self, node: NodeId, by: Nanos) {
+        self.world.jump_clock(node, by);
     }
 
     /// Changes a node's clock, which may also go back.
@@ -418,7 +390,7 @@ impl<M: Machine> Sim<M> {
         self.world.host(node).map(|host| &host.disk.durable)
     }
 
-    /// How many writes a node has asked for since it was added.
+    /// How many operations a node has asked of its disk since it was added.
     #[must_use]
     pub fn writes(&self, node: NodeId) -> u64 {
         self.world.host(node).map_or(0, |host| host.disk.asked)

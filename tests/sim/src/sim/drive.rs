@@ -57,6 +57,7 @@ impl<M: Machine> Sim<M> {
                 });
             }
             Delivery::Bytes { node, stream } => self.deliver_bytes(node, stream),
+            Delivery::Finish { node, stream } => self.deliver_finish(node, stream),
             Delivery::Event { node, event } => {
                 self.world.trace.line(format_args!("{node} <- {event:?}"), &[]);
                 if let Some(what) = told(event) {
@@ -91,6 +92,21 @@ impl<M: Machine> Sim<M> {
         self.world.return_inbox(stream, inbox, taken);
         let cause = Cause::Bytes { stream, offered, taken };
         self.look(node, cause);
+    }
+
+    fn deliver_finish(&mut self, node: NodeId, stream: StreamId) {
+        let mut keeps = false;
+        self.act(node, |machine, cx| keeps = machine.handle_finish(cx, stream));
+        if keeps {
+            self.world.trace.line(format_args!("{node} keeps {stream} half open"), &[]);
+            self.world.keep_end(stream);
+        }
+        if keeps || !self.outputs.is_empty() {
+            self.look(node, Cause::Finish(stream));
+        }
+        if !keeps && let Some(delivery) = self.world.end_finished(stream) {
+            self.deliver(delivery);
+        }
     }
 
     pub(super) fn call(
