@@ -11,6 +11,8 @@ use std::rc::Rc;
 
 use coracle_core::crypto::{AeadError, Crypto, PublicKey, RustCrypto, Secret, SecretKey, Signature, TAG_LEN};
 
+use crate::memo;
+
 /// What was sealed under which key and nonce, by all nodes of a simulation together.
 #[derive(Debug, Default)]
 pub struct Nonces {

@@ -11,7 +11,7 @@ pub mod scenarios;
 
 use std::fmt;
 
-use coracle_sim::{Chaos, DiskFaults, Faults, Link, MILLISECOND, StreamFaults};
+use coracle_sim::{DiskFaults, Faults, Link, MILLISECOND, StreamFaults};
 use serde::{Deserialize, Serialize};
 
 /// The form of plans that this code writes, and the only one it reads.
@@ -20,6 +20,8 @@ pub const VERSION: u32 = 1;
 pub const MAX_OPERATORS: u8 = 40;
 /// Longest plan in virtual milliseconds: a day.
 const MAX_TIME_MS: u64 = 86_400_000;
+/// Bytes that may wait before a narrow link.
+const QUEUE: u64 = 65_536;
 /// How long a mesh may take after everything is healed (rule C2).
 pub const DEADLINE_MS: u64 = 120_000;
 
@@ -44,6 +46,9 @@ pub struct Plan {
     /// Whether a pair that stays apart at the end is right, as long as both nodes say so (rule C5).
     #[serde(default, skip_serializing_if = "is_default")]
     pub may_stay_apart: bool,
+    /// Operators behind a NAT.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nats: Vec<BehindNat>,
     /// What goes wrong by itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub faults: Rates,
@@ -59,6 +64,32 @@ pub struct Plan {
     pub deadline_ms: u64,
     /// How long nothing may happen to any channel after that.
     pub calm_ms: u64,
+}
+
+/// An operator behind a NAT, whose outside address is the operator's in the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BehindNat {
+    /// Who.
+    pub operator: u8,
+    /// What kind of NAT.
+    pub kind: NatKind,
+    /// Whether the node's port is forwarded, so that others can reach it.
+    pub forwarded: bool,
+}
+
+/// How a NAT chooses its ports, and what it lets in (RFC 4787).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NatKind {
+    /// One port for all destinations; everybody may answer.
+    FullCone,
+    /// One port for all destinations; the hosts that were sent to may answer.
+    Restricted,
+    /// One port for all destinations; only the endpoints that were sent to may answer.
+    PortRestricted,
+    /// Another port for every destination.
+    Symmetric,
 }
 
 /// Rates and delays. `0` everywhere is a quiet network with 10 ms on every way and 1 ms to the disk.
@@ -98,6 +129,12 @@ pub struct Rates {
     /// Stream ends that are not told that their peer is gone.
     #[serde(skip_serializing_if = "is_default")]
     pub silent: u32,
+    /// Stream segments at which the stream stalls, for 5 s at most.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stall: u32,
+    /// KiB that leave in a second on every way; 0: any number.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bandwidth_kib: u64,
     /// Added to the 1 ms until a write is durable.
     #[serde(skip_serializing_if = "is_default")]
     pub disk_ms: u64,
@@ -110,6 +147,9 @@ pub struct Rates {
     /// Unfinished writes that a crash loses.
     #[serde(skip_serializing_if = "is_default")]
     pub disk_lose: u32,
+    /// Crashes at which a later unfinished write may survive an earlier one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub disk_reorder: u32,
 }
 
 /// Something that happens at a moment.
@@ -126,7 +166,7 @@ pub struct Incident {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum What {
-    /// An operator moves to an address that nobody had before.
+    /// An operator moves to an address that nobody had before; if it is behind a NAT, the NAT gets the address.
     Move {
         /// Who.
         operator: u8,
@@ -172,6 +212,18 @@ pub enum What {
         /// For how long.
         for_ms: u64,
     },
+    /// The NAT of an operator loses its mappings.
+    RebootNat {
+        /// Whose.
+        operator: u8,
+    },
+    /// An operator's clock jumps ahead.
+    JumpClock {
+        /// Whose.
+        operator: u8,
+        /// By how much.
+        by_ms: u64,
+    },
     /// Somebody who is no member dials an operator.
     Intrude {
         /// Whom.
@@ -203,6 +255,14 @@ pub enum BadPlan {
         /// How many there are.
         operators: u8,
     },
+    /// An operator that there is not is behind a NAT.
+    #[error("operator {operator} is behind a NAT, where there are {operators} (counted from 0)")]
+    Nat {
+        /// The operator.
+        operator: u8,
+        /// How many there are.
+        operators: u8,
+    },
     /// A time is longer than a day.
     #[error("a time of {0} ms: longer than a day")]
     Time(u64),
@@ -219,6 +279,7 @@ impl Plan {
             operators,
             unseen_moves: false,
             bootnode: false,
+            nats: Vec::new(),
             may_stay_apart: false,
             faults: Rates::default(),
             only_faults: None,
@@ -266,6 +327,9 @@ impl Plan {
         if let Some(time) = times.into_iter().chain(delays).chain(ends).find(|time| *time > MAX_TIME_MS) {
             return Err(BadPlan::Time(time));
         }
+        if let Some(nat) = self.nats.iter().find(|nat| nat.operator >= self.operators) {
+            return Err(BadPlan::Nat { operator: nat.operator, operators: self.operators });
+        }
         for (incident, Incident { what, .. }) in self.incidents.iter().enumerate() {
             if let Some(operator) = what.operators().into_iter().find(|operator| *operator >= self.operators)
             {
@@ -286,6 +350,8 @@ impl What {
             | Self::Crash { operator, .. }
             | Self::CrashAtWrite { operator, .. }
             | Self::LoseDatabase { operator, .. }
+            | Self::RebootNat { operator }
+            | Self::JumpClock { operator, .. }
             | Self::Intrude { operator, .. } => vec![*operator],
             Self::Partition { operators, .. } => operators.clone(),
             Self::Cut { from, to, .. } => vec![*from, *to],
@@ -300,7 +366,11 @@ impl What {
             | Self::CrashAtWrite { down_ms, .. }
             | Self::LoseDatabase { down_ms, .. } => *down_ms,
             Self::Partition { for_ms, .. } | Self::Cut { for_ms, .. } => *for_ms,
-            Self::Move { .. } | Self::MoveAll | Self::Intrude { .. } => 0,
+            Self::Move { .. }
+            | Self::MoveAll
+            | Self::RebootNat { .. }
+            | Self::JumpClock { .. }
+            | Self::Intrude { .. } => 0,
         }
     }
 
@@ -312,7 +382,11 @@ impl What {
             | Self::LoseDatabase { down_ms: length, .. }
             | Self::Partition { for_ms: length, .. }
             | Self::Cut { for_ms: length, .. } => *length = ms,
-            Self::Move { .. } | Self::MoveAll | Self::Intrude { .. } => {}
+            Self::Move { .. }
+            | Self::MoveAll
+            | Self::RebootNat { .. }
+            | Self::JumpClock { .. }
+            | Self::Intrude { .. } => {}
         }
     }
 }
@@ -329,6 +403,10 @@ impl fmt::Display for What {
             Self::LoseDatabase { operator, .. } => write!(f, "operator {operator} loses its database"),
             Self::Partition { operators, .. } => write!(f, "operators {operators:?} are cut off"),
             Self::Cut { from, to, .. } => write!(f, "nothing passes from {from} to {to}"),
+            Self::RebootNat { operator } => write!(f, "the NAT of operator {operator} forgets everything"),
+            Self::JumpClock { operator, by_ms } => {
+                write!(f, "the clock of operator {operator} jumps {by_ms} ms ahead")
+            }
             Self::Intrude { operator, own_key: false } => write!(f, "a stranger dials operator {operator}"),
             Self::Intrude { operator, own_key: true } => {
                 write!(f, "somebody with its own key dials operator {operator}")
@@ -351,20 +429,30 @@ impl Rates {
                 reorder: self.reorder,
                 reorder_by: 2_000 * MILLISECOND,
                 corrupt: self.corrupt,
+                bandwidth: self.bandwidth_kib * 1_024,
+                queue: QUEUE,
             },
-            streams: StreamFaults { split: self.split, broken: self.broken, silent: self.silent },
+            streams: StreamFaults {
+                split: self.split,
+                broken: self.broken,
+                silent: self.silent,
+                stall: self.stall,
+                stall_for: 5_000 * MILLISECOND,
+            },
             disk: DiskFaults {
                 latency: none.disk.latency + self.disk_ms * MILLISECOND,
                 jitter: self.disk_jitter_ms * MILLISECOND,
                 fail: self.disk_fail,
                 lose: self.disk_lose,
+                reorder: self.disk_reorder,
+                ..none.disk
             },
-            chaos: Chaos { ..none.chaos },
+            chaos: none.chaos,
         }
     }
 
     /// Every rate and delay by its name, to be looked through and switched off one by one.
-    pub fn each(&mut self) -> [(&'static str, Rate<'_>); 13] {
+    pub fn each(&mut self) -> [(&'static str, Rate<'_>); 16] {
         [
             ("loss", Rate::Ppm(&mut self.loss)),
             ("duplicate", Rate::Ppm(&mut self.duplicate)),
@@ -379,6 +467,9 @@ impl Rates {
             ("jitter", Rate::Ms(&mut self.jitter_ms)),
             ("disk", Rate::Ms(&mut self.disk_ms)),
             ("disk-jitter", Rate::Ms(&mut self.disk_jitter_ms)),
+            ("stall", Rate::Ppm(&mut self.stall)),
+            ("disk-reorder", Rate::Ppm(&mut self.disk_reorder)),
+            ("bandwidth", Rate::KiB(&mut self.bandwidth_kib)),
         ]
     }
 }
@@ -390,6 +481,8 @@ pub enum Rate<'a> {
     Ppm(&'a mut u32),
     /// Milliseconds.
     Ms(&'a mut u64),
+    /// KiB a second; 0 is no bound.
+    KiB(&'a mut u64),
 }
 
 impl Rate<'_> {
@@ -398,7 +491,7 @@ impl Rate<'_> {
     pub const fn is_off(&self) -> bool {
         match self {
             Self::Ppm(rate) => **rate == 0,
-            Self::Ms(ms) => **ms == 0,
+            Self::Ms(number) | Self::KiB(number) => **number == 0,
         }
     }
 
@@ -406,7 +499,7 @@ impl Rate<'_> {
     pub const fn switch_off(&mut self) {
         match self {
             Self::Ppm(rate) => **rate = 0,
-            Self::Ms(ms) => **ms = 0,
+            Self::Ms(number) | Self::KiB(number) => **number = 0,
         }
     }
 }

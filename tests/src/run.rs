@@ -10,8 +10,10 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use coracle_sim::{Choices, Counters, Failure, Nanos, TraceHash};
+use coracle_sim::{Choices, Counters, Failure, Faults, Nanos, Sim, TraceHash};
 
+use crate::cluster::{Actor, home, secret};
+use crate::intruder::Intruder;
 use crate::plan::Plan;
 use crate::run::filter::Filtered;
 use crate::run::stage::Stage;
@@ -28,7 +30,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Outcome {
     /// The first rule that was broken.
-    pub broken: Option<Broken>,
+    pub broken: Option<Failure>,
     /// From the healing to the full mesh.
     pub healed_in: Option<Nanos>,
     /// The hash over everything that happened; `None` after a panic.
@@ -66,26 +68,6 @@ pub struct Seen {
     pub databases_lost: u64,
 }
 
-/// A rule that was broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Its name: `E1`, for example, or `panic`.
-    pub rule: String,
-    /// What was seen.
-    pub message: String,
-    /// When.
-    pub at: Nanos,
-    /// The last lines of the trace.
-    pub trace: Vec<String>,
-}
-
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
-        let message = format!("{}: {}", failure.node, failure.message);
-        Self { rule: failure.invariant, message, at: failure.at, trace: failure.trace }
-    }
-}
-
 /// Carries out a plan.
 #[must_use]
 pub fn run(plan: &Plan, options: Options) -> Outcome {
@@ -97,12 +79,7 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
         Stage::new(plan, choices.without_recording(), options).play()
     }));
     let mut outcome = carried_out.unwrap_or_else(|panic| Outcome {
-        broken: Some(Broken {
-            rule: "panic".into(),
-            message: text(panic.as_ref()),
-            at: 0,
-            trace: Vec::new(),
-        }),
+        broken: Some(panicked(&text(panic.as_ref()))),
         healed_in: None,
         hash: None,
         steps: 0,
@@ -114,6 +91,13 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     });
     outcome.faults = faults.get();
     outcome
+}
+
+/// A panic as a failure like any other.
+fn panicked(message: &str) -> Failure {
+    let mut sim = Sim::<Actor>::new(Choices::from_raw_bytes(&[]), Faults::none());
+    let nobody = sim.add_node(home(0), |boot| Actor::Intruder(Intruder::new(&secret(0), &boot)));
+    sim.fail(nobody.expect("a free address"), "panic", message)
 }
 
 fn text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -1,59 +1,54 @@
 //! From a plan that fails to a smaller one that fails alike.
 //!
-//! Purpose: every candidate is the plan with one thing taken away; it is kept if it breaks the *same* rule. What is
-//! tried, most telling first: fewer operators, incidents, kinds of fault; then shorter times and fewer of the faults
-//! themselves (ddmin over their numbers); then no delay. It ends when nothing can be taken away, or after so many
-//! runs.
+//! Purpose: what is simpler than a [`Plan`], for the simulator's [`Shrinker`], which keeps a candidate only if it
+//! breaks the *same* rule. Most telling first: fewer operators, incidents, kinds of fault; then a simpler world and
+//! shorter times; and once nothing of that can be taken away, fewer of the faults themselves, by their numbers.
 
-use crate::plan::{Incident, Plan};
-use crate::run::{Options, Outcome, run};
+use coracle_sim::{Failure, Plan as Simpler, Shrinker};
+
+use crate::plan::{Incident, Plan, What};
+use crate::run::{Options, run};
 
 /// How a plan was made smaller.
 #[derive(Debug)]
 pub struct Shrunk {
     /// The smallest plan that still fails alike.
     pub plan: Plan,
-    /// Its run.
-    pub outcome: Outcome,
+    /// How it fails.
+    pub broken: Failure,
     /// Runs that were tried.
-    pub tried: u32,
+    pub tried: u64,
     /// Candidates that were kept.
-    pub kept: u32,
+    pub kept: u64,
 }
 
 /// Makes a plan smaller, with at most `budget` runs. `None` if it breaks no rule.
 ///
-/// `told` hears of every candidate that was kept.
-pub fn shrink(plan: &Plan, budget: u32, mut told: impl FnMut(&Plan, u32)) -> Option<Shrunk> {
-    let outcome = run(plan, Options::default());
-    let rule = outcome.broken.as_ref()?.rule.clone();
-    let mut shrunk = Shrunk { plan: plan.clone(), outcome, tried: 0, kept: 0 };
-    loop {
-        let before = shrunk.kept;
-        for step in [fewer_operators, fewer_incidents, fewer_kinds, simpler_world, shorter, fewer_faults] {
-            // Each kind of step until it gives nothing more: the list of candidates starts anew after each success.
-            let mut at = 0;
-            while shrunk.tried < budget {
-                let mut candidates = step(&shrunk.plan, shrunk.outcome.faults);
-                if at >= candidates.len() {
-                    break;
-                }
-                let candidate = candidates.swap_remove(at);
-                shrunk.tried += 1;
-                let outcome = run(&candidate, Options::default());
-                if outcome.broken.as_ref().is_some_and(|broken| broken.rule == rule) {
-                    shrunk.kept += 1;
-                    shrunk.plan = candidate;
-                    shrunk.outcome = outcome;
-                    told(&shrunk.plan, shrunk.tried);
-                } else {
-                    at += 1;
-                }
-            }
-        }
-        if shrunk.kept == before || shrunk.tried >= budget {
-            return Some(shrunk);
-        }
+/// `told` hears of every run: how many there were, and how many candidates were kept.
+pub fn shrink(plan: &Plan, budget: u64, mut told: impl FnMut(u64, u64)) -> Option<Shrunk> {
+    let failure = |plan: &Plan| run(plan, Options::default()).broken.map_or(Ok(()), Err);
+    let first = failure(plan).err()?;
+    let mut shrinker = Shrinker::new(budget).on_progress(|progress| told(progress.runs, progress.accepted));
+    let coarse = shrinker.plan(plan.clone(), first, failure);
+    // Now the faults that are left get numbers.
+    let mut numbered = coarse.smallest;
+    if numbered.only_faults.is_none() {
+        let happened = run(&numbered, Options::default()).faults;
+        numbered.only_faults = Some((0..happened).collect());
+    }
+    let fine = shrinker.plan(numbered, coarse.failure, failure);
+    Some(Shrunk {
+        broken: fine.failure,
+        plan: fine.smallest,
+        tried: coarse.runs + fine.runs,
+        kept: coarse.accepted + fine.accepted,
+    })
+}
+
+impl Simpler for Plan {
+    fn simpler(&self) -> Vec<Self> {
+        let steps = [fewer_operators, fewer_incidents, fewer_kinds, simpler_world, shorter, fewer_faults];
+        steps.into_iter().flat_map(|step| step(self)).collect()
     }
 }
 
@@ -74,26 +69,32 @@ pub fn size(plan: &Plan) -> String {
     )
 }
 
-fn fewer_operators(plan: &Plan, _: u64) -> Vec<Plan> {
+fn fewer_operators(plan: &Plan) -> Vec<Plan> {
     let mut candidates = Vec::new();
     if plan.bootnode {
         candidates.push(Plan { bootnode: false, ..plan.clone() });
     }
     for gone in (0..plan.operators).rev().filter(|_| plan.operators > 1) {
         let incidents = plan.incidents.iter().filter_map(|incident| without(incident, gone)).collect();
-        candidates.push(Plan { operators: plan.operators - 1, incidents, ..plan.clone() });
+        let mut nats = plan.nats.clone();
+        nats.retain_mut(|nat| lower(&mut nat.operator, gone));
+        candidates.push(Plan { operators: plan.operators - 1, incidents, nats, ..plan.clone() });
     }
     candidates
 }
 
+/// The operator's number without this one; whether it is another.
+const fn lower(operator: &mut u8, gone: u8) -> bool {
+    let stays = *operator != gone;
+    if *operator > gone {
+        *operator -= 1;
+    }
+    stays
+}
+
 /// The incident in a world without this operator; those above it move down by one.
 fn without(incident: &Incident, gone: u8) -> Option<Incident> {
-    use crate::plan::What;
-    let lower = |operator: &mut u8| {
-        let stays = *operator != gone;
-        *operator -= u8::from(*operator > gone);
-        stays
-    };
+    let lower = |operator: &mut u8| lower(operator, gone);
     let mut incident = incident.clone();
     let stays = match &mut incident.what {
         What::MoveAll => true,
@@ -101,6 +102,8 @@ fn without(incident: &Incident, gone: u8) -> Option<Incident> {
         | What::Crash { operator, .. }
         | What::CrashAtWrite { operator, .. }
         | What::LoseDatabase { operator, .. }
+        | What::RebootNat { operator }
+        | What::JumpClock { operator, .. }
         | What::Intrude { operator, .. } => lower(operator),
         What::Cut { from, to, .. } => lower(from) & lower(to),
         What::Partition { operators, .. } => {
@@ -111,12 +114,12 @@ fn without(incident: &Incident, gone: u8) -> Option<Incident> {
     stays.then_some(incident)
 }
 
-fn fewer_incidents(plan: &Plan, _: u64) -> Vec<Plan> {
+fn fewer_incidents(plan: &Plan) -> Vec<Plan> {
     let keep = |incidents: Vec<Incident>| Plan { incidents, ..plan.clone() };
     chunks(&plan.incidents).into_iter().map(keep).collect()
 }
 
-fn fewer_kinds(plan: &Plan, _: u64) -> Vec<Plan> {
+fn fewer_kinds(plan: &Plan) -> Vec<Plan> {
     let count = plan.faults.clone().each().len();
     let off = |number: usize| {
         let mut candidate = plan.clone();
@@ -132,10 +135,15 @@ fn fewer_kinds(plan: &Plan, _: u64) -> Vec<Plan> {
     (0..count).filter_map(off).collect()
 }
 
-fn simpler_world(plan: &Plan, _: u64) -> Vec<Plan> {
+fn simpler_world(plan: &Plan) -> Vec<Plan> {
     let mut candidates = Vec::new();
     if plan.unseen_moves {
         candidates.push(Plan { unseen_moves: false, ..plan.clone() });
+    }
+    for number in 0..plan.nats.len() {
+        let mut candidate = plan.clone();
+        candidate.nats.remove(number);
+        candidates.push(candidate);
     }
     if plan.calm_ms > 0 {
         candidates.push(Plan { calm_ms: 0, ..plan.clone() });
@@ -143,7 +151,7 @@ fn simpler_world(plan: &Plan, _: u64) -> Vec<Plan> {
     candidates
 }
 
-fn shorter(plan: &Plan, _: u64) -> Vec<Plan> {
+fn shorter(plan: &Plan) -> Vec<Plan> {
     let mut candidates = Vec::new();
     for heal_ms in [plan.heal_ms / 2, plan.heal_ms * 9 / 10] {
         // What would begin after the healing goes; what would end after it ends with it.
@@ -174,16 +182,9 @@ fn shorter(plan: &Plan, _: u64) -> Vec<Plan> {
     candidates
 }
 
-fn fewer_faults(plan: &Plan, happened: u64) -> Vec<Plan> {
-    let all: Vec<u64> = match &plan.only_faults {
-        Some(only) => only.iter().copied().filter(|number| *number < happened).collect(),
-        None => (0..happened).collect(),
-    };
-    if all.is_empty() && plan.only_faults.is_some() {
-        return Vec::new();
-    }
+fn fewer_faults(plan: &Plan) -> Vec<Plan> {
     let keep = |only| Plan { only_faults: Some(only), ..plan.clone() };
-    chunks(&all).into_iter().map(keep).collect()
+    plan.only_faults.iter().flat_map(|only| chunks(only)).map(keep).collect()
 }
 
 /// The list without all of it, without each half, each quarter, … and each single entry (ddmin).
@@ -204,8 +205,6 @@ fn chunks<T: Clone>(list: &[T]) -> Vec<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::What;
-
     #[test]
     fn without_an_operator_the_others_keep_their_incidents() {
         let plan = Plan::quiet("test", 1, 4)
@@ -222,12 +221,9 @@ mod tests {
     fn every_candidate_can_be_carried_out_and_is_another_plan() {
         for seed in 0..30 {
             let plan = Plan::drawn(seed);
-            for step in [fewer_operators, fewer_incidents, fewer_kinds, simpler_world, shorter, fewer_faults]
-            {
-                for candidate in step(&plan, 20) {
-                    assert_ne!(candidate, plan, "seed {seed}");
-                    Plan::from_json(&candidate.to_json()).unwrap();
-                }
+            for candidate in plan.simpler() {
+                assert_ne!(candidate, plan, "seed {seed}");
+                Plan::from_json(&candidate.to_json()).unwrap();
             }
         }
     }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use coracle_core::cluster::{MemberConfig, Origin};
-use coracle_core::crypto::{PublicKey, RustCrypto, SecretKey};
+use coracle_core::crypto::{PublicKey, SecretKey};
 use coracle_core::id::PeerId;
 use coracle_core::limits::CHANNEL_READ_SIZE;
 use coracle_core::node::{

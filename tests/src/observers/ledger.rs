@@ -78,10 +78,18 @@ impl Ledger {
         from: SocketAddr,
         length: u64,
     ) {
-        // The sender, if it is still there, has been reached by nobody new; the receiver has.
-        let sender = sim.nodes().find(|node| sim.addresses(*node).contains(&from.ip()));
-        if let Some(sender) = sender {
+        // Whoever sent it has reached this node, at its address or that of its NAT.
+        let outside = |node: NodeId| sim.nat_of(node).and_then(|nat| sim.nat_address(nat));
+        let has =
+            |node: &NodeId| sim.addresses(*node).contains(&from.ip()) || outside(*node) == Some(from.ip());
+        if let Some(sender) = sim.nodes().find(has) {
             self.accounts.entry((sender, local)).or_default().reached.insert(from);
+            let at_nat = |to: &SocketAddr| Some(to.ip()) == outside(node);
+            for ((whose, to), account) in self.accounts.iter_mut() {
+                if *whose == sender && at_nat(to) {
+                    account.reached.insert(from);
+                }
+            }
         }
         let account = self.accounts.entry((node, from)).or_default();
         account.turn(now);

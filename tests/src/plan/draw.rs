@@ -2,13 +2,16 @@
 
 use coracle_sim::{Choices, MILLION};
 
-use super::{Incident, Plan, Rate, What};
+use super::{BehindNat, Incident, NatKind, Plan, Rate, What};
 
 /// How long a drawn plan lets things go wrong.
 const CHAOS_MS: u64 = 45_000;
 
+/// The narrowest link, in KiB a second.
+const LEAST_KIB: u64 = 16;
+
 /// The most that is drawn for each of [`Rates::each`](super::Rates::each).
-const MOST: [(&str, u64); 13] = [
+const MOST: [(&str, u64); 16] = [
     ("loss", 250_000),
     ("duplicate", 100_000),
     ("reorder", 200_000),
@@ -22,6 +25,9 @@ const MOST: [(&str, u64); 13] = [
     ("jitter", 60),
     ("disk", 20),
     ("disk-jitter", 200),
+    ("stall", 20_000),
+    ("disk-reorder", 1_000_000),
+    ("bandwidth", 200),
 ];
 
 impl Plan {
@@ -50,6 +56,9 @@ impl Plan {
         plan.heal_ms = CHAOS_MS;
         plan.bootnode = choices.lane("plan.bootnode", 0).chance(MILLION / 2);
         plan.unseen_moves = choices.lane("plan.unseen", 0).chance(MILLION / 5);
+        if choices.lane("plan.nats", 0).chance(MILLION / 4) {
+            plan.nats = nats(&mut choices, operators);
+        }
         for (number, (name, rate)) in (0_u64..).zip(plan.faults.each()) {
             if !choices.lane("plan.fault", number).chance(MILLION / 2) {
                 continue;
@@ -59,6 +68,7 @@ impl Plan {
             match rate {
                 Rate::Ppm(rate) => *rate = u32::try_from(drawn).unwrap_or(MILLION),
                 Rate::Ms(ms) => *ms = drawn,
+                Rate::KiB(kib) => *kib = LEAST_KIB + drawn,
             }
         }
         for kind in 0..KINDS {
@@ -92,14 +102,37 @@ impl Plan {
             3 => What::Partition { operators: (0..=operator.min(other)).collect(), for_ms },
             4 => What::Cut { from: operator, to: other, for_ms },
             5 => What::Intrude { operator, own_key: draw.chance(MILLION / 2) },
-            _ => What::LoseDatabase { operator, down_ms },
+            6 => What::LoseDatabase { operator, down_ms },
+            7 => What::JumpClock { operator, by_ms: draw.between(1, 600_000) },
+            _ => What::RebootNat { operator },
         };
         Incident { at_ms, what }
     }
 }
 
+/// About every third operator behind a NAT; all but one of them can be reached all the same, so that there is a
+/// way between any two. Operator 0 is never behind one.
+fn nats(choices: &mut Choices, operators: u8) -> Vec<BehindNat> {
+    let mut nats: Vec<BehindNat> = Vec::new();
+    for operator in 1..operators {
+        let mut draw = choices.lane("plan.nat", u64::from(operator));
+        if !draw.chance(MILLION / 3) {
+            continue;
+        }
+        let kind = match draw.choose(4) {
+            0 => NatKind::FullCone,
+            1 => NatKind::Restricted,
+            2 => NatKind::PortRestricted,
+            _ => NatKind::Symmetric,
+        };
+        let forwarded = draw.chance(MILLION / 2) || nats.iter().any(|nat| !nat.forwarded);
+        nats.push(BehindNat { operator, kind, forwarded });
+    }
+    nats
+}
+
 /// Kinds of incident that are drawn.
-const KINDS: u64 = 7;
+const KINDS: u64 = 9;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use coracle_sim::{Choices, MILLION};
 
-use super::{Plan, What};
+use super::{BehindNat, NatKind, Plan, What};
 
 /// A family of plans with a name.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 13] = [
+pub const ALL: [Scenario; 14] = [
     Scenario {
         name: "quiet",
         about: "four operators meet, and nothing goes wrong",
@@ -66,6 +66,12 @@ pub const ALL: [Scenario; 13] = [
         about: "two operators dial each other at the same moment and end in one channel",
         seeds: 150,
         plan: simultaneous_dial,
+    },
+    Scenario {
+        name: "nat",
+        about: "one of four is behind a NAT that nobody can reach, one behind one with a forwarded port; it reboots",
+        seeds: 20,
+        plan: nat,
     },
     Scenario {
         name: "intruders",
@@ -148,6 +154,18 @@ fn simultaneous_dial(seed: u64) -> Plan {
     plan.faults.split = if seed.is_multiple_of(2) { 0 } else { MILLION / 2 };
     // Delays last; nothing is to be healed.
     Plan { calm_ms: 30_000, heal_ms: 3_000, ..plan }
+}
+
+fn nat(seed: u64) -> Plan {
+    let kinds = [NatKind::FullCone, NatKind::Restricted, NatKind::PortRestricted, NatKind::Symmetric];
+    let kind = |turn: u64| kinds[usize::try_from((seed / turn) % 4).unwrap_or(0)];
+    let nats = vec![
+        BehindNat { operator: 2, kind: kind(1), forwarded: false },
+        BehindNat { operator: 3, kind: kind(4), forwarded: true },
+    ];
+    let plan = Plan { nats, ..Plan::quiet("nat", seed, 4) };
+    let plan = plan.with(20_000, What::RebootNat { operator: 2 }).with(30_000, What::Move { operator: 3 });
+    Plan { heal_ms: 31_000, ..plan }
 }
 
 fn intruders(seed: u64) -> Plan {

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use coracle_core::cluster::{MemberConfig, Reachability};
-use coracle_sim::{Choices, MILLISECOND, Nanos, NodeId};
+use coracle_sim::{Choices, Failure, MILLISECOND, Nanos, NatConfig, NatId, NodeId};
 
 use crate::cluster::{Cluster, Order, Trouble, home, record, secret};
-use crate::plan::{Plan, What};
-use crate::run::{Broken, Options, Outcome, Seen};
+use crate::plan::{BehindNat, NatKind, Plan, What};
+use crate::run::{Options, Outcome, Seen};
 use crate::sim_node::{PORT, Setup};
 use crate::story::Teller;
 use crate::wire;
@@ -28,6 +28,7 @@ pub(super) struct Stage<'a> {
     /// How many incidents hold each direction cut.
     cuts: BTreeMap<(u8, u8), u32>,
     next_address: u32,
+    nats: BTreeMap<u8, NatId>,
     lost: Vec<Rc<Cell<bool>>>,
     moves: Vec<u64>,
     /// Who dials with which key, and whom: made when needed.
@@ -69,8 +70,10 @@ impl<'a> Stage<'a> {
             }
         }
         let teller = options.story.then(|| Teller::begin(&mut cluster, plan));
+        let nats = plan.nats.iter().map(|nat| (nat.operator, put_behind(&mut cluster, *nat))).collect();
         Self {
             plan,
+            nats,
             cluster,
             agenda: agenda(plan),
             teller,
@@ -117,8 +120,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Chaos, healing, mesh, calm: the time from healing to mesh, or what was broken.
-    fn judge(&mut self) -> Result<Nanos, (Option<Nanos>, Box<Broken>)> {
-        let before = |failure: coracle_sim::Failure| (None, Box::new(Broken::from(failure)));
+    fn judge(&mut self) -> Result<Nanos, (Option<Nanos>, Box<Failure>)> {
+        let before = |failure: Failure| (None, Box::new(failure));
         for (at_ms, act) in std::mem::take(&mut self.agenda) {
             self.cluster.sim.run_until(at_ms * MILLISECOND).map_err(before)?;
             self.act(act);
@@ -144,17 +147,15 @@ impl<'a> Stage<'a> {
         Ok(healed_in)
     }
 
-    fn broken(&mut self, rule: &str, message: &str) -> Box<Broken> {
+    fn broken(&mut self, rule: &str, message: &str) -> Box<Failure> {
         let node = self.cluster.nodes[0];
-        let mut broken = Broken::from(self.cluster.sim.fail(node, rule, message));
-        message.clone_into(&mut broken.message);
-        Box::new(broken)
+        Box::new(self.cluster.sim.fail(node, rule, message))
     }
 
     /// C4: one channel a pair, and it stays.
-    fn stay_calm(&mut self) -> Result<(), Box<Broken>> {
+    fn stay_calm(&mut self) -> Result<(), Box<Failure>> {
         let before = (self.cluster.book().ups.len(), self.cluster.book().downs.len());
-        self.cluster.sim.run_for(self.plan.calm_ms * MILLISECOND).map_err(|f| Box::new(Broken::from(f)))?;
+        self.cluster.sim.run_for(self.plan.calm_ms * MILLISECOND).map_err(Box::new)?;
         let changes = {
             let book = self.cluster.book();
             let (ups, downs) = (&book.ups[before.0..], &book.downs[before.1..]);
@@ -167,7 +168,7 @@ impl<'a> Stage<'a> {
     }
 
     /// E6: no more records than changes of address, and one.
-    fn count_records(&mut self) -> Result<(), Box<Broken>> {
+    fn count_records(&mut self) -> Result<(), Box<Failure>> {
         for (operator, moves) in self.moves.clone().into_iter().enumerate() {
             let node = self.cluster.nodes[operator];
             let lost = self.cluster.book().databases_lost.contains(&node);
@@ -177,7 +178,9 @@ impl<'a> Stage<'a> {
             };
             numbers.sort_unstable();
             numbers.dedup();
-            if !lost && numbers.len() as u64 > moves + 1 {
+            // Who is behind a NAT learns its address from the others, which takes a record more each time.
+            let natted = self.plan.nats.iter().any(|nat| usize::from(nat.operator) == operator);
+            if !lost && !natted && numbers.len() as u64 > moves + 1 {
                 let message = format!("operator {operator} moved {moves} times and published {numbers:?}");
                 return Err(self.broken("E6", &message));
             }
@@ -186,7 +189,7 @@ impl<'a> Stage<'a> {
     }
 
     /// C5: whoever has no channel is said to be unreachable.
-    fn apart_and_told(&mut self, gap: &str) -> Result<(), Box<Broken>> {
+    fn apart_and_told(&mut self, gap: &str) -> Result<(), Box<Failure>> {
         for here in 0..self.cluster.nodes.len() {
             for there in (0..self.cluster.nodes.len()).filter(|there| *there != here) {
                 let peer = self.cluster.peer(there);
@@ -233,6 +236,15 @@ impl<'a> Stage<'a> {
                 self.cluster.book_mut().databases_lost.insert(node);
                 self.cluster.sim.crash(node);
             }
+            What::RebootNat { operator } => {
+                if let Some(nat) = self.nats.get(&operator) {
+                    self.cluster.sim.reboot_nat(*nat);
+                }
+            }
+            What::JumpClock { operator, by_ms } => {
+                let node = self.node(operator);
+                self.cluster.sim.jump_clock(node, by_ms * MILLISECOND);
+            }
             What::Intrude { operator, own_key } => self.intrude(operator, own_key),
             What::Partition { .. } | What::Cut { .. } => {
                 for pair in self.pairs(what) {
@@ -257,7 +269,11 @@ impl<'a> Stage<'a> {
                     }
                 }
             }
-            What::Move { .. } | What::MoveAll | What::Intrude { .. } => {}
+            What::Move { .. }
+            | What::MoveAll
+            | What::RebootNat { .. }
+            | What::JumpClock { .. }
+            | What::Intrude { .. } => {}
         }
     }
 
@@ -287,7 +303,10 @@ impl<'a> Stage<'a> {
         let address = IpAddr::V4(Ipv4Addr::from(0x0a01_0001 + self.next_address));
         self.next_address += 1;
         self.moves[usize::from(operator)] += 1;
-        self.cluster.move_to(usize::from(operator), address);
+        match self.nats.get(&operator) {
+            Some(nat) => self.cluster.sim.renumber_nat(*nat, address).expect("a new address is free"),
+            None => self.cluster.move_to(usize::from(operator), address),
+        }
     }
 
     fn intrude(&mut self, operator: u8, own_key: bool) {
@@ -299,11 +318,32 @@ impl<'a> Stage<'a> {
             cluster.add_intruder(at, key.map_or(STRANGER, secret))
         });
         let victim = self.cluster.nodes[usize::from(operator)];
-        if let Some(ip) = self.cluster.sim.addresses(victim).first().copied() {
+        let outside = self.nats.get(&operator).and_then(|nat| self.cluster.sim.nat_address(*nat));
+        if let Some(ip) = outside.or_else(|| self.cluster.sim.addresses(victim).first().copied()) {
             self.intrusions += 1;
             self.cluster.sim.command(intruder, Order::Dial((ip, PORT).into()));
         }
     }
+}
+
+/// Puts an operator behind a NAT that has its address from now on.
+fn put_behind(cluster: &mut Cluster, behind: BehindNat) -> NatId {
+    let node = cluster.nodes[usize::from(behind.operator)];
+    let inside = IpAddr::V4(Ipv4Addr::new(192, 168, behind.operator, 2));
+    cluster.sim.move_node(node, &[inside]).expect("an address of its own");
+    let outside = home(behind.operator);
+    let config = match behind.kind {
+        NatKind::FullCone => NatConfig::full_cone(outside),
+        NatKind::Restricted => NatConfig::restricted(outside),
+        NatKind::PortRestricted => NatConfig::port_restricted(outside),
+        NatKind::Symmetric => NatConfig::symmetric(outside),
+    };
+    let nat = cluster.sim.add_nat(config).expect("the operator has left this address");
+    cluster.sim.move_behind(node, Some(nat), &[inside]).expect("its own address");
+    if behind.forwarded {
+        cluster.sim.forward(nat, PORT, Some((inside, PORT).into()));
+    }
+    nat
 }
 
 /// What is to be done when, in order. The healing ends everything.

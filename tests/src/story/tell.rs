@@ -6,12 +6,11 @@ use std::rc::Rc;
 
 use coracle_core::id::PeerId;
 use coracle_core::node::Notice;
-use coracle_sim::{Nanos, NodeId, Output, PacketId, What};
+use coracle_sim::{Failure, Nanos, NodeId, Output, PacketId, What};
 
 use super::{BrokenRule, Kind, Lane, Moment, Story};
 use crate::cluster::Cluster;
 use crate::plan::{Plan, Rate};
-use crate::run::Broken;
 use crate::sim_node::Seen;
 use crate::wire::flag;
 
@@ -70,7 +69,7 @@ impl Teller {
         cluster: &Cluster,
         plan: &Plan,
         healed_in: Option<Nanos>,
-        broken: Option<&Broken>,
+        broken: Option<&Failure>,
     ) -> Story {
         let mut moments = self.entries(cluster);
         moments.extend(self.heard.borrow().moments.iter().cloned());
@@ -79,7 +78,7 @@ impl Teller {
             moments.push(Moment { at_us, kind: Kind::Full, ..Moment::default() });
         }
         let broken = broken.map(|broken| BrokenRule {
-            rule: broken.rule.clone(),
+            rule: broken.invariant.clone(),
             message: broken.message.clone(),
             at_us: broken.at / 1_000,
         });
@@ -185,6 +184,7 @@ fn rates(plan: &Plan) -> Vec<String> {
     on.map(|(name, rate)| match rate {
         Rate::Ppm(rate) => format!("{name} {}.{} %", *rate / 10_000, *rate / 1_000 % 10),
         Rate::Ms(ms) => format!("{name} {ms} ms"),
+        Rate::KiB(kib) => format!("{name} {kib} KiB/s"),
     })
     .collect()
 }

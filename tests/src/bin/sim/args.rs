@@ -94,7 +94,7 @@ pub(crate) struct Shrink {
     pub(crate) output: PathBuf,
     /// Most runs that are tried
     #[arg(long, default_value_t = 2_000)]
-    pub(crate) budget: u32,
+    pub(crate) budget: u64,
 }
 
 #[derive(Debug, clap::Args)]

@@ -167,7 +167,7 @@ fn progress(length: u64) -> ProgressBar {
 /// A failure: what it is, the line that replays it, and the trace file. With `--json` every run.
 fn tell(args: &Campaign, name: &str, plan: &Plan, outcome: &Outcome) {
     if args.json {
-        let broken = outcome.broken.as_ref().map(|broken| (&broken.rule, &broken.message));
+        let broken = outcome.broken.as_ref().map(|broken| (&broken.invariant, &broken.message));
         let line = serde_json::json!({
             "run": name,
             "hash": outcome.hash.map(|hash| hash.to_string()),

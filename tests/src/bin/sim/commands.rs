@@ -9,6 +9,8 @@ use coracle_tests::plan::{Plan, scenarios};
 use coracle_tests::run::{Options, Outcome};
 use coracle_tests::{report, run as carry_out, shrink as smaller};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use crate::args;
 use crate::show;
 
@@ -53,13 +55,17 @@ pub(crate) fn shrink(args: &args::Shrink) -> Answer {
         Err(_) => named(&args.what)?,
     };
     println!("before: {}", smaller::size(&plan));
-    let told = |plan: &Plan, tried| eprintln!("after {tried} runs: {}", smaller::size(plan));
-    let Some(shrunk) = smaller::shrink(&plan, args.budget, told) else {
+    let bar = ProgressBar::no_length().with_message("runs");
+    let told = |runs, kept| bar.set_message(format!("{runs} runs, {kept} smaller plans that fail alike"));
+    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let shrunk = smaller::shrink(&plan, args.budget, told);
+    bar.finish_and_clear();
+    let Some(shrunk) = shrunk else {
         return Err(format!("{} breaks no rule: there is nothing to shrink", args.what).into());
     };
     write(&args.output, &shrunk.plan.to_json())?;
     println!("after:  {} ({} runs, {} kept)", smaller::size(&shrunk.plan), shrunk.tried, shrunk.kept);
-    println!("{}", show::result(&args.output.display().to_string(), &shrunk.outcome));
+    println!("{}: {}", shrunk.broken.invariant, shrunk.broken.message);
     println!("replay: {}", show::replay(&args.output.display().to_string()));
     Ok(true)
 }

@@ -17,7 +17,7 @@ pub(crate) fn result(name: &str, outcome: &Outcome) -> String {
     match (&outcome.broken, outcome.healed_in) {
         (Some(broken), _) => {
             let (seconds, millis) = (broken.at / SECOND, broken.at % SECOND / MILLISECOND);
-            let rule = &broken.rule;
+            let rule = &broken.invariant;
             format!("{name}: {rule} is broken at {seconds}.{millis:03} s: {} (hash {hash})", broken.message)
         }
         (None, healed) => {
