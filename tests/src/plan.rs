@@ -297,6 +297,22 @@ impl Plan {
         self
     }
 
+    /// Whether there is a valid way between any two operators at the end, as rule C2 asks for: a bootnode that all
+    /// know, or an operator that can be reached and never moves; and of any two at least one can be reached.
+    #[must_use]
+    pub fn leaves_a_way(&self) -> bool {
+        let hidden = |operator: &u8| self.nats.iter().any(|nat| nat.operator == *operator && !nat.forwarded);
+        let moves = |operator: &u8| {
+            self.incidents.iter().any(|incident| match incident.what {
+                What::Move { operator: mover } => mover == *operator,
+                What::MoveAll => true,
+                _ => false,
+            })
+        };
+        let stays = (0..self.operators).any(|operator| !moves(&operator) && !hidden(&operator));
+        (self.bootnode || stays) && (0..self.operators).filter(hidden).count() < 2
+    }
+
     /// Reads the JSON form, and checks that the plan can be carried out.
     ///
     /// # Errors

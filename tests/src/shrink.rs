@@ -48,7 +48,9 @@ pub fn shrink(plan: &Plan, budget: u64, mut told: impl FnMut(u64, u64)) -> Optio
 impl Simpler for Plan {
     fn simpler(&self) -> Vec<Self> {
         let steps = [fewer_operators, fewer_incidents, fewer_kinds, simpler_world, shorter, fewer_faults];
-        steps.into_iter().flat_map(|step| step(self)).collect()
+        let candidates = steps.into_iter().flat_map(|step| step(self));
+        // A plan that cuts operators off for good fails as well, and says nothing.
+        candidates.filter(|plan| plan.leaves_a_way() || !self.leaves_a_way()).collect()
     }
 }
 

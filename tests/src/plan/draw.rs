@@ -72,6 +72,9 @@ impl Plan {
             }
         }
         for kind in 0..KINDS {
+            if kind == NATS && plan.nats.is_empty() {
+                continue;
+            }
             if choices.lane("plan.kind", kind).chance(MILLION / 2) {
                 // More operators, more incidents; and sometimes many.
                 let most = u64::from(operators) + choices.lane("plan.many", kind).choose(6);
@@ -133,6 +136,8 @@ fn nats(choices: &mut Choices, operators: u8) -> Vec<BehindNat> {
 
 /// Kinds of incident that are drawn.
 const KINDS: u64 = 9;
+/// The one that is about NATs.
+const NATS: u64 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -155,7 +160,8 @@ mod tests {
         distinct.dedup();
         for kind in distinct {
             let with = plans.iter().filter(|plan| kinds(plan).contains(&kind)).count();
-            assert!((10..54).contains(&with), "{kind:?} is in {with} of 64");
+            // NATs are in every fourth plan.
+            assert!((3..54).contains(&with), "{kind:?} is in {with} of 64");
         }
         assert!(plans.iter().any(|plan| plan.incidents.is_empty() || plan.faults.loss == 0));
     }
@@ -164,8 +170,7 @@ mod tests {
     fn somebody_stays_where_the_others_know_it_is() {
         for seed in 0..200 {
             let plan = Plan::drawn(seed);
-            let moves = |i: &Incident| i.what == What::Move { operator: 0 };
-            assert!(plan.bootnode || !plan.incidents.iter().any(moves), "seed {seed}");
+            assert!(plan.leaves_a_way(), "seed {seed}");
         }
     }
 }
