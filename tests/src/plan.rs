@@ -297,20 +297,30 @@ impl Plan {
         self
     }
 
-    /// Whether there is a valid way between any two operators at the end, as rule C2 asks for: a bootnode that all
-    /// know, or an operator that can be reached and never moves; and of any two at least one can be reached.
+    /// Whether there is a valid way between any two operators at the end, as rule C2 asks for.
+    ///
+    /// Of two operators at least one can be reached. There is a bootnode that all know, or an operator that can
+    /// be reached and never moves. And those who do not notice that they moved, where more than their own dialling
+    /// is needed, have enough members who stayed to tell them: the quorum of votes.
     #[must_use]
     pub fn leaves_a_way(&self) -> bool {
-        let hidden = |operator: &u8| self.nats.iter().any(|nat| nat.operator == *operator && !nat.forwarded);
-        let moves = |operator: &u8| {
+        let natted = |operator: u8| self.nats.iter().find(|nat| nat.operator == operator);
+        let hidden = |operator: u8| natted(operator).is_some_and(|nat| !nat.forwarded);
+        let moves = |operator: u8| {
             self.incidents.iter().any(|incident| match incident.what {
-                What::Move { operator: mover } => mover == *operator,
+                What::Move { operator: mover } => mover == operator,
                 What::MoveAll => true,
                 _ => false,
             })
         };
-        let stays = (0..self.operators).any(|operator| !moves(&operator) && !hidden(&operator));
-        (self.bootnode || stays) && (0..self.operators).filter(hidden).count() < 2
+        let count =
+            |which: &dyn Fn(u8) -> bool| (0..self.operators).filter(|operator| which(*operator)).count();
+        let hiding = count(&hidden);
+        let staying = count(&|operator| !moves(operator) && !hidden(operator));
+        let unaware = count(&|operator| moves(operator) && (self.unseen_moves || natted(operator).is_some()));
+        let quorum = (usize::from(self.operators.saturating_sub(1)) / 3 + 1).max(2);
+        let told = unaware == 0 || (unaware == 1 && hiding == 0) || staying >= quorum;
+        hiding < 2 && (self.bootnode || staying > 0) && told
     }
 
     /// Reads the JSON form, and checks that the plan can be carried out.

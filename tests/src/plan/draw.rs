@@ -33,8 +33,7 @@ const MOST: [(&str, u64); 16] = [
 impl Plan {
     /// The plan of this seed: mostly four operators, sometimes two, three, seven or ten.
     ///
-    /// It leaves a valid way between any two operators, as rule C2 asks for: a bootnode, or operator 0, which
-    /// never moves then.
+    /// It leaves a valid way between any two operators: see [`Plan::leaves_a_way`].
     #[must_use]
     pub fn drawn(seed: u64) -> Self {
         let mut choices = Choices::from_seed(seed);
@@ -84,6 +83,11 @@ impl Plan {
                     plan.incidents.push(incident);
                 }
             }
+        }
+        while !plan.leaves_a_way() {
+            let moves = |incident: &Incident| matches!(incident.what, What::Move { .. });
+            let Some(last) = plan.incidents.iter().rposition(moves) else { break };
+            plan.incidents.remove(last);
         }
         plan.incidents.sort_by_key(|incident| incident.at_ms);
         plan
