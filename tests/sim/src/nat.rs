@@ -305,7 +305,9 @@ mod tests {
         ([10, 0, 0, host], port).into()
     }
 
-    fn nat(config: fn(IpAddr) -> NatConfig) -> Nat {
+    type Kind = fn(IpAddr) -> NatConfig;
+
+    fn nat(config: Kind) -> Nat {
         Nat::new(NatConfig { most: 3, ..config(socket(1, 0).ip()) })
     }
 
@@ -317,7 +319,7 @@ mod tests {
     fn mapping_and_filtering_are_what_their_names_say() {
         let (inside, there) = (socket(9, 1), socket(2, 5));
         let others = [socket(2, 6), socket(3, 5)];
-        let kinds: [(fn(IpAddr) -> NatConfig, bool, [bool; 2]); 4] = [
+        let kinds: [(Kind, bool, [bool; 2]); 4] = [
             (NatConfig::full_cone, true, [true, true]),
             (NatConfig::restricted, true, [true, false]),
             (NatConfig::port_restricted, true, [false, false]),

@@ -15,8 +15,10 @@ fn private(number: u8) -> IpAddr {
     Ipv4Addr::new(192, 168, 0, number).into()
 }
 
+type Kind = fn(IpAddr) -> NatConfig;
+
 /// Nodes 0 and 1 in the open, 2 and 3 behind one NAT.
-fn behind(kind: fn(IpAddr) -> NatConfig, change: impl Fn(&mut NatConfig)) -> (Sim<Toy>, Vec<NodeId>, NatId) {
+fn behind(kind: Kind, change: impl Fn(&mut NatConfig)) -> (Sim<Toy>, Vec<NodeId>, NatId) {
     let (mut sim, mut nodes) = world(Choices::from_seed(8), Faults::none(), 2);
     let mut config = kind(OUTSIDE);
     change(&mut config);
@@ -66,7 +68,7 @@ fn what_goes_out_is_answered_and_what_nobody_asked_for_does_not_come_in() {
 
 #[test]
 fn cones_show_one_port_and_let_in_whom_they_should() {
-    let kinds: [(fn(IpAddr) -> NatConfig, bool, bool); 3] = [
+    let kinds: [(Kind, bool, bool); 3] = [
         (NatConfig::full_cone, true, true),
         (NatConfig::restricted, true, false),
         (NatConfig::symmetric, false, false),
