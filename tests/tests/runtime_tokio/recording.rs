@@ -35,7 +35,7 @@ async fn record_a_mesh() -> Vec<String> {
     let files: Vec<Shared> = (0..3).map(|_| Shared::default()).collect();
     let mut nodes = Vec::new();
     for ((number, listen), file) in (1_u8..).zip(&listens).zip(&files) {
-        let recorder = Recorder::new(file.clone(), [number; 32]);
+        let recorder = Recorder::new(file.clone(), [100 + number; 32]);
         nodes.push(Running::start_recorded(lock_config(number, &lock), listen, recorder));
     }
     for (own, node) in (1_u8..).zip(&mut nodes) {
@@ -69,13 +69,9 @@ async fn a_recorded_mesh_does_the_same_again() {
         // Anything that was told otherwise shows.
         let wrong_key = replay(text.as_bytes(), secret(number + 10)).unwrap_err();
         assert!(matches!(wrong_key, ReplayError::Differs { .. } | ReplayError::Config(_)), "{wrong_key}");
-        let other_time = text.replacen("start ", "start 1", 1);
-        assert!(replay(other_time.as_bytes(), secret(number)).is_err());
-        let datagram = text.lines().position(|line| line.starts_with("datagram ")).unwrap();
-        let without: Vec<_> =
-            text.lines().enumerate().filter(|(at, _)| *at != datagram).map(|(_, line)| line).collect();
+        let without: Vec<_> = text.lines().filter(|line| !line.starts_with("datagram ")).collect();
         let differs = replay(without.join("\n").as_bytes(), secret(number)).unwrap_err();
-        assert!(matches!(differs, ReplayError::Differs { .. }), "a datagram more or less: {differs}");
+        assert!(matches!(differs, ReplayError::Differs { .. }), "as if no datagram had come: {differs}");
     }
 }
 
