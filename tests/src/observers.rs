@@ -6,9 +6,10 @@
 //! - C3: the database of a node never goes back, and never loses an entry;
 //! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
 //! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
-//!   ([`ledger`]); B1: no table grows beyond its bound ([`bounds`]).
+//!   ([`ledger`]); C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
 
 pub mod bounds;
+pub mod channels;
 pub mod ledger;
 
 use std::cell::RefCell;
@@ -24,6 +25,7 @@ use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
 use crate::nonces::Nonces;
+use crate::observers::channels::Channels;
 use crate::observers::ledger::Ledger;
 use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
 
@@ -83,6 +85,8 @@ pub struct Book {
     pub intruders: Vec<(NodeId, Seen)>,
     /// What was sealed under which key and nonce.
     pub nonces: Rc<RefCell<Nonces>>,
+    /// Which channels there are.
+    pub channels: Channels,
     /// Bytes by endpoint.
     pub ledger: Ledger,
     /// Nodes whose database was lost once: E1, E2 and C3 do not bind them any more (E5 does).
@@ -174,6 +178,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
             return Err(format!("N5: one key and nonce sealed two messages with {cipher}"));
         }
         if step.cause == Cause::Crash {
+            book.channels.crash(step.node);
             book.pings.retain(|(node, ..), _| *node != step.node);
         }
         if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
@@ -192,7 +197,7 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
     let (at, node) = (sim.now(), step.node);
     match seen {
         Seen::Published(record) => book.publish(sim, node, record)?,
-        Seen::ChannelUp { peer, stream, origin } => {
+        Seen::ChannelUp { peer, conn, stream, origin } => {
             if !book.members().contains(peer) {
                 return Err(format!("C1: a channel with {peer}, which is no member"));
             }
@@ -208,10 +213,12 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             {
                 return Err(format!("C1: the channel with {peer} leads to {other}"));
             }
+            book.channels.up(node, *peer, *conn, *stream);
             book.ups.push(Up { at, node, peer: *peer, origin: *origin });
         }
-        Seen::ChannelDown { peer, reason } => {
+        Seen::ChannelDown { peer, conn, reason } => {
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
+            book.channels.down(node, *peer, *conn, *reason)?;
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);

@@ -100,6 +100,8 @@ pub enum Seen {
     ChannelUp {
         /// The member.
         peer: PeerId,
+        /// The connection.
+        conn: ConnId,
         /// Our end of its stream.
         stream: StreamId,
         /// How the endpoint was known.
@@ -109,6 +111,8 @@ pub enum Seen {
     ChannelDown {
         /// The member.
         peer: PeerId,
+        /// The connection.
+        conn: ConnId,
         /// Why.
         reason: Failure,
     },
@@ -428,10 +432,10 @@ impl SimNode {
                 Seen::Published(Box::new(record.clone()))
             }
             Notice::ChannelUp { peer, conn, origin, .. } => match self.streams.get(&conn) {
-                Some(stream) => Seen::ChannelUp { peer, stream: *stream, origin },
+                Some(stream) => Seen::ChannelUp { peer, conn, stream: *stream, origin },
                 None => Seen::Notice(notice),
             },
-            Notice::ChannelDown { peer, reason, .. } => Seen::ChannelDown { peer, reason },
+            Notice::ChannelDown { peer, conn, reason, .. } => Seen::ChannelDown { peer, conn, reason },
             _ => Seen::Notice(notice),
         });
     }

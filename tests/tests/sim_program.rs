@@ -42,6 +42,20 @@ fn every_scenario_goes_well() {
     }
 }
 
+/// Plans on which a fault, planted or not, once showed: small, and for ever right.
+#[test]
+fn committed_traces_go_well() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
+    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 2);
+    for file in files {
+        let plan = Plan::from_json(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let outcome = run(&plan, Options::default());
+        assert!(outcome.broken.is_none(), "{}: {}", file.display(), outcome.broken.unwrap());
+    }
+}
+
 /// The story of a run changes nothing in it, and becomes a page, a diagram, and lines.
 #[test]
 fn a_story_is_told_in_three_forms() {

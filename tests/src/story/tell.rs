@@ -83,7 +83,7 @@ impl Teller {
             at_us: broken.at / 1_000,
         });
         if let Some(broken) = &broken {
-            let text = format!("{}: {}", broken.rule, broken.message);
+            let text = broken.message.clone();
             moments.push(Moment { at_us: broken.at_us, kind: Kind::Broken, text, ..Moment::default() });
         }
         moments.sort_by_key(|moment| moment.at_us);
@@ -159,7 +159,7 @@ fn said(seen: &Seen, peers: &BTreeMap<PeerId, usize>, at: Nanos, node: NodeId) -
             (Kind::Publish, None, format!("seq {} {}", record.seq(), address.unwrap_or_default()))
         }
         Seen::ChannelUp { peer, origin, .. } => (Kind::Up, who(peer), origin.to_string()),
-        Seen::ChannelDown { peer, reason } => (Kind::Down, who(peer), reason.to_string()),
+        Seen::ChannelDown { peer, reason, .. } => (Kind::Down, who(peer), reason.to_string()),
         Seen::Notice(notice) => match notice {
             Notice::PeerRecord { peer, seq, .. } => (Kind::Learn, who(peer), format!("seq {seq}")),
             Notice::Dialling { peer, endpoint, origin, .. } => {

@@ -65,7 +65,7 @@ pub(crate) fn shrink(args: &args::Shrink) -> Answer {
     };
     write(&args.output, &shrunk.plan.to_json())?;
     println!("after:  {} ({} runs, {} kept)", smaller::size(&shrunk.plan), shrunk.tried, shrunk.kept);
-    println!("{}: {}", shrunk.broken.invariant, shrunk.broken.message);
+    println!("{}: {}", shrunk.broken.invariant, show::words(&shrunk.broken));
     println!("replay: {}", show::replay(&args.output.display().to_string()));
     Ok(true)
 }
@@ -117,7 +117,7 @@ fn one(plan: &Plan, name: &str, output: &args::Output) -> Answer {
         write(path, &plan.to_json())?;
     }
     tell(name, &outcome, output.json || output.mermaid);
-    if outcome.broken.is_some() && output.trace.is_none() {
+    if outcome.broken.is_some() && output.trace.is_none() && !Path::new(name).exists() {
         let path = trace_path(Path::new("target/sim"), name);
         write(&path, &plan.to_json())?;
         eprintln!("trace:  {}", path.display());
