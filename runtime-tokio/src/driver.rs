@@ -23,6 +23,7 @@ use tracing::{Instrument as _, debug, trace};
 
 use crate::{
     handle::{Handle, ToDriver},
+    log::log,
     recording::Tapped,
     sockets::Sockets,
     storage::{Storage, Written},
@@ -320,7 +321,7 @@ impl Driver {
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {
-                    debug!(?notice);
+                    log(&notice);
                     // Nobody listening is fine.
                     let _ = self.notices.send(notice);
                 }

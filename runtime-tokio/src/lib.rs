@@ -33,6 +33,7 @@
 
 mod driver;
 mod handle;
+mod log;
 pub mod recording;
 mod sockets;
 mod storage;

@@ -5,7 +5,8 @@
 //! node and compares action by action: a bug seen once in the wild is seen again as often as one likes.
 //!
 //! **A recording is a secret.** It holds the seed, from which the session keys of that run follow, though not the
-//! node's own key, which [`replay`] has to be given. Its form, line by line, is text: hexadecimal bytes,
+//! node's own key, which [`replay`] has to be given. A discovery configuration other than the default is not
+//! written down, and such a recording cannot be replayed. Its form, line by line, is text: hexadecimal bytes,
 //! nanoseconds since the driver's start, and `-` for what is not there.
 
 mod replay;
@@ -15,6 +16,7 @@ use std::fmt::{self, Display, Write as _};
 use std::io::Write;
 
 use coracle_core::{
+    cluster::MemberConfig,
     crypto::{Crypto as _, RustCrypto},
     node::{Action, Config, StoreItem},
     record::Record,
@@ -64,10 +66,11 @@ impl Recorder {
         line("hostname", &[or(config.hostname.as_deref().map(hex::encode))]);
         line("lock-record", &[record(config.lock_record.as_ref())]);
         line("stored-record", &[record(config.stored_record.as_ref())]);
-        for member in &config.members {
-            let key = hex::encode(member.public_key.compressed());
-            let (lock, stored) = (record(member.lock_record.as_ref()), record(member.stored_record.as_ref()));
-            line("member", &[key, lock, stored, or(member.last_good), list(&member.hints)]);
+        line("member-room", &[config.member_room.to_string()]);
+        line("addresses", &[list(&config.addresses)]);
+        line("discovery", &[if config.discovery.is_some() { "other" } else { "-" }.into()]);
+        for of in &config.members {
+            line("member", &[member(of)]);
         }
         for bootnode in &config.bootnodes {
             line("bootnode", &[record(Some(bootnode))]);
@@ -116,6 +119,13 @@ fn hash(action: &Action, buf: &[u8]) -> String {
         _ => &[],
     };
     hex::encode(&RustCrypto.sha256(&[format!("{action:?}").as_bytes(), payload])[..8])
+}
+
+/// A member in five fields.
+fn member(member: &MemberConfig) -> String {
+    let key = hex::encode(member.public_key.compressed());
+    let (lock, stored) = (record(member.lock_record.as_ref()), record(member.stored_record.as_ref()));
+    format!("{key} {lock} {stored} {} {}", or(member.last_good), list(&member.hints))
 }
 
 fn or(value: Option<impl Display>) -> String {

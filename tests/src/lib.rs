@@ -8,7 +8,9 @@
 //! - [`cluster`]: a cluster of such nodes, and whether its mesh is full;
 //! - [`plan`]: one run written out: who, which faults, what happens when, by when the mesh must be full;
 //! - [`run`]: a plan carried out and judged; [`shrink`]: a smaller one that fails alike;
-//! - [`wire`]: what an outsider can read of a packet; [`story`]: what happened, for people, and [`report`]: the same as a page.
+//! - [`wire`]: what an outsider can read of a packet; [`story`]: what happened, for people, and [`report`]: the same as a
+//!   page;
+//! - [`raw_peer`]: a discv5 peer with a codec of its own, that can say anything.
 
 pub mod cluster;
 pub mod golden;
@@ -17,6 +19,7 @@ mod memo;
 pub mod nonces;
 pub mod observers;
 pub mod plan;
+pub mod raw_peer;
 pub mod report;
 pub mod run;
 pub mod shrink;

@@ -46,7 +46,8 @@ fn every_scenario_goes_well() {
 #[test]
 fn committed_traces_go_well() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/traces");
-    let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 2);
     for file in files {

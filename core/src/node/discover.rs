@@ -14,7 +14,9 @@ impl<C: Crypto> Node<C> {
     pub(super) fn route_discovery(&mut self, now: Instant) {
         while let Some(event) = self.discovery.poll_event() {
             match event {
-                discovery::Event::RecordSeen { record, .. } => self.record_seen(now, &record),
+                discovery::Event::RecordSeen { record, .. } => {
+                    self.record_seen(now, &record, Origin::Discovered)
+                }
                 discovery::Event::Vote { from, observed } => self.voted(now, from, observed),
                 discovery::Event::Equivocation { record, .. } => self.conflict(&record),
                 discovery::Event::LookupDone { lookup, found, .. } => {
@@ -22,7 +24,7 @@ impl<C: Crypto> Node<C> {
                         *slot = None;
                     }
                     if let Some(record) = &found {
-                        self.record_seen(now, record);
+                        self.record_seen(now, record, Origin::Discovered);
                     }
                     self.lookup_done(lookup, found.as_ref());
                 }
@@ -31,11 +33,16 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    fn record_seen(&mut self, now: Instant, record: &Record) {
+    /// A verified record, from wherever.
+    pub(super) fn record_seen(&mut self, now: Instant, record: &Record, origin: Origin) {
         let Some(index) = self.cluster.index_of(record.public_key()) else { return };
         let (peer, seq) = (self.peer_id(index), record.seq());
-        match self.cluster.handle_record(now, record, Origin::Discovered) {
+        let before = self.cluster.member(index).record().map(|record| *record.addresses());
+        match self.cluster.handle_record(now, record, origin) {
             RecordOutcome::Updated => {
+                if before.is_some_and(|before| before != *record.addresses()) {
+                    self.doubt(now, index);
+                }
                 // One that the files had no record of came in like any stranger's.
                 if self.discovery.node(&record.node_id()).is_none_or(|node| !node.member) {
                     let _ = self.discovery.add_record(now, record, true);

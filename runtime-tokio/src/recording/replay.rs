@@ -119,13 +119,14 @@ fn configure(config: &mut Config, line: u64, text: &str) -> Result<Option<Instan
         }
         "lock-record" => config.lock_record = fields.record()?,
         "stored-record" => config.stored_record = fields.record()?,
-        "member" => config.members.push(MemberConfig {
-            public_key: fields.public_key()?,
-            lock_record: fields.record()?,
-            stored_record: fields.record()?,
-            last_good: fields.maybe()?,
-            hints: fields.list()?,
-        }),
+        "member-room" => config.member_room = fields.parsed()?,
+        "addresses" => config.addresses = fields.list()?,
+        "discovery" => {
+            if fields.word()? != "-" {
+                return Err("a discovery configuration of its own, which a recording does not hold");
+            }
+        }
+        "member" => config.members.push(fields.member()?),
         "bootnode" => config.bootnodes.extend(fields.record()?),
         "start" => return Ok(Some(fields.time()?)),
         _ => return Err("an unknown word in its head"),
@@ -178,11 +179,10 @@ impl Player {
                 }
             }
             "timeout" => node.handle_timeout(now),
-            // A request's answer shows in what follows.
-            "ping" => drop(node.request(now, Command::Ping(fields.peer()?))),
-            "look-up" => drop(node.request(now, Command::LookUp(NodeId(fields.array()?)))),
-            "hint" => drop(node.request(now, Command::Hint(fields.peer()?, fields.parsed()?))),
-            "shutdown" => drop(node.request(now, Command::Shutdown)),
+            "ping" | "look-up" | "hint" | "address" | "members" | "shutdown" => {
+                // What it answers shows in what follows.
+                let _ = node.request(now, fields.command(word)?);
+            }
             _ => self.event(word, now, &mut fields)?,
         }
         Ok(())
@@ -297,6 +297,30 @@ impl<'a> Fields<'a> {
         let bytes = self.maybe_bytes()?;
         let record = bytes.map(|bytes| Record::decode(&bytes, &RustCrypto)).transpose();
         record.map_err(|_| "a record that does not verify")
+    }
+
+    fn command(&mut self, word: &str) -> Result<Command, &'static str> {
+        Ok(match word {
+            "ping" => Command::Ping(self.peer()?),
+            "look-up" => Command::LookUp(NodeId(self.array()?)),
+            "hint" => Command::Hint(self.peer()?, self.parsed()?),
+            "address" => Command::Address(self.parsed()?),
+            "members" => {
+                let count: usize = self.parsed()?;
+                Command::SetMembers((0..count).map(|_| self.member()).collect::<Result<_, _>>()?)
+            }
+            _ => Command::Shutdown,
+        })
+    }
+
+    fn member(&mut self) -> Result<MemberConfig, &'static str> {
+        Ok(MemberConfig {
+            public_key: self.public_key()?,
+            lock_record: self.record()?,
+            stored_record: self.record()?,
+            last_good: self.maybe()?,
+            hints: self.list()?,
+        })
     }
 
     fn public_key(&mut self) -> Result<PublicKey, &'static str> {

@@ -7,7 +7,7 @@ use coracle_core::{
     time::Instant,
 };
 
-use super::{Recorder, hash, list};
+use super::{Recorder, hash, list, member};
 
 /// A node whose every input and action is written down, if there is a recorder.
 #[derive(Debug)]
@@ -91,6 +91,11 @@ impl Tapped {
                 }
                 Command::Hint(peer, endpoint) => {
                     recorder.line(format_args!("hint {at} {} {endpoint}", hex::encode(peer.to_bytes())));
+                }
+                Command::Address(endpoint) => recorder.line(format_args!("address {at} {endpoint}")),
+                Command::SetMembers(members) => {
+                    let members: Vec<String> = members.iter().map(member).collect();
+                    recorder.line(format_args!("members {at} {} {}", members.len(), members.join(" ")));
                 }
                 Command::Shutdown => recorder.line(format_args!("shutdown {at}")),
             }

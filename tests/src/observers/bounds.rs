@@ -1,7 +1,9 @@
 //! No table of a node grows beyond its bound, and its driver makes no mistake (rule B1).
 
 use coracle_core::discovery::Config;
-use coracle_core::limits::{MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER, MAX_PENDING_INBOUND};
+use coracle_core::limits::{
+    MAX_ADDRESSES, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER, MAX_PENDING_INBOUND, MAX_PENDING_PER_MEMBER,
+};
 use coracle_sim::{NodeId, Sim};
 
 use crate::cluster::Actor;
@@ -17,7 +19,8 @@ pub fn look(sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
     let others = node.members().count();
     let (discovery, config) = (node.discovery(), Config::default());
     // One more is turned away at a time.
-    let connections = others * (MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS) + MAX_PENDING_INBOUND + 1;
+    let each = MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS + MAX_PENDING_PER_MEMBER;
+    let connections = others * each + MAX_ADDRESSES + MAX_PENDING_INBOUND + 1;
     for (what, count, most) in [
         ("nodes in the table", discovery.node_count(), config.nodes),
         ("sessions", discovery.session_count(), config.sessions),

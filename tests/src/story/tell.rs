@@ -77,9 +77,19 @@ impl Teller {
         if let Some(at_us) = full_us {
             moments.push(Moment { at_us, kind: Kind::Full, ..Moment::default() });
         }
+        // Peer ids say nothing to a reader of lanes.
+        let named = |failure: &Failure| {
+            let complaint = failure.message.strip_prefix(&format!("{}: ", failure.invariant));
+            let mut words = complaint.unwrap_or(&failure.message).to_owned();
+            for operator in 0..cluster.nodes.len() {
+                words = words.replace(&cluster.peer(operator).to_string(), &format!("operator {operator}"));
+            }
+            let whose = self.lanes.get(failure.node.index()).map_or("", |lane| &lane.name);
+            format!("{words} (at an event of {whose})")
+        };
         let broken = broken.map(|broken| BrokenRule {
             rule: broken.invariant.clone(),
-            message: broken.message.clone(),
+            message: named(broken),
             at_us: broken.at / 1_000,
         });
         if let Some(broken) = &broken {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use coracle_core::node::Command;
+use coracle_core::{cluster::MemberConfig, node::Command};
 use coracle_tokio::recording::{Recorder, ReplayError, replay};
 
 use crate::{
@@ -46,6 +46,9 @@ async fn record_a_mesh() -> Vec<String> {
     }
     nodes[0].request(Command::Ping(peer_id(2))).await;
     nodes[0].request(Command::Hint(peer_id(3), "127.0.0.1:9".parse().unwrap())).await;
+    nodes[0].request(Command::Address("127.0.0.1:9".parse().unwrap())).await;
+    let members = lock.iter().cloned().map(MemberConfig::from_lock).collect();
+    nodes[0].request(Command::SetMembers(members)).await;
     nodes[0].request(Command::LookUp(lock[1].node_id())).await;
     nodes[0]
         .expect("the lookup's end", |notice| {
