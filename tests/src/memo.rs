@@ -14,14 +14,19 @@ use coracle_core::crypto::{Crypto as _, PublicKey, RustCrypto, Secret, SecretKey
 /// Most results of one kind; then all are forgotten.
 const MOST: usize = 50_000;
 
+/// Public key, digest, signature.
+type Checked = ([u8; 64], [u8; 32], [u8; 64]);
+/// What two keys share, by both public ones; `None` where there is no such thing.
+type Shared<const KEY: usize, const SECRET: usize> = HashMap<([u8; KEY], [u8; KEY]), Option<[u8; SECRET]>>;
+
 #[derive(Default)]
 struct Memo {
     public_keys: HashMap<[u8; 32], PublicKey>,
     signatures: HashMap<([u8; 32], [u8; 32]), Signature>,
-    verified: HashMap<([u8; 64], [u8; 32], [u8; 64]), bool>,
-    ecdh: HashMap<([u8; 64], [u8; 64]), Option<[u8; 33]>>,
+    verified: HashMap<Checked, bool>,
+    ecdh: Shared<64, 33>,
     x_public: HashMap<[u8; 32], [u8; 32]>,
-    x25519: HashMap<([u8; 32], [u8; 32]), Option<[u8; 32]>>,
+    x25519: Shared<32, 32>,
 }
 
 thread_local! {

@@ -147,7 +147,10 @@ pub(crate) fn run(args: &Campaign) -> Answer {
     Ok(sum.failures == 0 && !slow)
 }
 
-fn family(args: &Campaign) -> Result<(&str, fn(u64) -> Plan), String> {
+/// A name, and the plan of each seed.
+type Family<'a> = (&'a str, fn(u64) -> Plan);
+
+fn family(args: &Campaign) -> Result<Family<'_>, String> {
     let Some(name) = &args.scenario else { return Ok(("seed", Plan::drawn)) };
     let scenario = scenarios::find(name);
     let scenario = scenario.ok_or_else(|| format!("no scenario is called {name:?}: see `sim scenarios`"))?;
