@@ -21,7 +21,7 @@ pub const MAX_OPERATORS: u8 = 40;
 /// Longest plan in virtual milliseconds: a day.
 const MAX_TIME_MS: u64 = 86_400_000;
 /// Bytes that may wait before a narrow link.
-const QUEUE: u64 = 65_536;
+const QUEUE: u64 = 4_096;
 /// How long a mesh may take after everything is healed (rule C2).
 pub const DEADLINE_MS: u64 = 120_000;
 

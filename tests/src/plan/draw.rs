@@ -8,7 +8,7 @@ use super::{BehindNat, Incident, NatKind, Plan, Rate, What};
 const CHAOS_MS: u64 = 45_000;
 
 /// The narrowest link, in KiB a second.
-const LEAST_KIB: u64 = 16;
+const LEAST_KIB: u64 = 4;
 
 /// The most that is drawn for each of [`Rates::each`](super::Rates::each).
 const MOST: [(&str, u64); 16] = [
@@ -27,7 +27,7 @@ const MOST: [(&str, u64); 16] = [
     ("disk-jitter", 200),
     ("stall", 20_000),
     ("disk-reorder", 1_000_000),
-    ("bandwidth", 200),
+    ("bandwidth", 60),
 ];
 
 impl Plan {

@@ -73,12 +73,12 @@ impl Sum {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         let tenth = |tenths: u64| format!("{}.{}", tenths / 10, tenths % 10);
         println!(
-            "{} runs in {} s: {} runs/s, {} virtual hours ({} virtual hours/s), {} events ({} events/s)",
+            "{} runs in {} s: {} runs/s, {} virtual hours ({} times real time), {} events ({} events/s)",
             self.runs,
             tenth(millis / 100),
             tenth(self.runs * 10_000 / millis),
             tenth(self.time / SECOND / 360),
-            tenth(self.time / SECOND * 10_000 / millis / 3_600),
+            self.time / SECOND * 1_000 / millis,
             self.steps,
             self.steps * 1_000 / millis,
         );
