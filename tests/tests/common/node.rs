@@ -65,6 +65,20 @@ impl Running {
         Self { handle, tcp, notices, log: Vec::new() }
     }
 
+    /// The same, and everything the node is told and does is written down.
+    pub(crate) fn start_recorded(
+        config: Config,
+        listen: &Listen,
+        recorder: coracle_tokio::recording::Recorder,
+    ) -> Self {
+        let sockets = Sockets::bind(listen).unwrap();
+        let tcp = sockets.tcp_addresses().collect();
+        let handle =
+            coracle_tokio::start_recorded(sockets, config, coracle_tokio::NoStore, recorder).unwrap();
+        let notices = handle.notices();
+        Self { handle, tcp, notices, log: Vec::new() }
+    }
+
     /// Waits for a notice, earlier ones included. It counts once.
     pub(crate) async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Notice) -> Option<T>) -> T {
         let mut checked = 0;

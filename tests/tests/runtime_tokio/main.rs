@@ -9,4 +9,5 @@ mod lifecycle;
 mod mesh;
 #[path = "../common/node.rs"]
 mod node;
+mod recording;
 mod storage;
