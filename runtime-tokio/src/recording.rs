@@ -18,7 +18,7 @@ use std::io::Write;
 use coracle_core::{
     cluster::MemberConfig,
     crypto::{Crypto as _, RustCrypto},
-    node::{Action, Config, StoreItem},
+    node::{Action, Config, LocalInfo, StoreItem, StreamError, StreamWrite},
     record::Record,
     rng::Seed,
     time::Instant,
@@ -68,6 +68,11 @@ impl Recorder {
         line("stored-record", &[record(config.stored_record.as_ref())]);
         line("member-room", &[config.member_room.to_string()]);
         line("addresses", &[list(&config.addresses)]);
+        line("streams", &[config.streams.to_string()]);
+        line("info", &[info(&config.info)]);
+        for protocol in &config.protocols {
+            line("protocol", &[hex::encode(protocol)]);
+        }
         line("discovery", &[if config.discovery.is_some() { "other" } else { "-" }.into()]);
         for of in &config.members {
             line("member", &[member(of)]);
@@ -119,6 +124,20 @@ fn hash(action: &Action, buf: &[u8]) -> String {
         _ => &[],
     };
     hex::encode(&RustCrypto.sha256(&[format!("{action:?}").as_bytes(), payload])[..8])
+}
+
+/// What stands for a write to a stream: a hash over what was taken, and every byte to send.
+fn written(result: &Result<StreamWrite, StreamError>, buf: &[u8]) -> String {
+    let frame = result.as_ref().map_or(&[][..], |write| &buf[..write.len]);
+    hex::encode(&RustCrypto.sha256(&[format!("{result:?}").as_bytes(), frame])[..8])
+}
+
+/// What is said of the node, in five fields.
+fn info(info: &LocalInfo) -> String {
+    let text = |bytes: &[u8]| if bytes.is_empty() { "-".into() } else { hex::encode(bytes) };
+    let (version, git_hash) = (text(info.version.as_bytes()), text(info.git_hash.as_bytes()));
+    let (lock_hash, nickname) = (text(&info.lock_hash), text(info.nickname.as_bytes()));
+    format!("{version} {git_hash} {lock_hash} {} {nickname}", info.builder_api)
 }
 
 /// A member in five fields.

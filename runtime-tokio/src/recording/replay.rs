@@ -10,14 +10,17 @@ use coracle_core::{
     crypto::{Crypto as _, PublicKey, RustCrypto, SecretKey},
     id::{NodeId, PeerId},
     limits::CHANNEL_READ_SIZE,
-    node::{Action, Command, Config, ConfigError, ConnId, DialError, Event, Node, ResolveId, StoreId},
+    node::{
+        Action, Command, Config, ConfigError, ConnId, DialError, Event, LocalInfo, Node, ProtocolId,
+        ResolveId, StoreId, StreamEvent, StreamId,
+    },
     record::Record,
     refresh::{Bound, Configured},
     rng::Seed,
     time::Instant,
 };
 
-use super::{MAGIC, hash};
+use super::{MAGIC, hash, written};
 
 /// A recording that gave the same actions again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,7 @@ pub fn replay(recording: impl BufRead, secret: SecretKey) -> Result<Replayed, Re
     let mut player = Player {
         node,
         conns: BTreeMap::new(),
+        streams: BTreeMap::new(),
         stores: BTreeMap::new(),
         queries: BTreeMap::new(),
         buf: vec![0; CHANNEL_READ_SIZE],
@@ -115,12 +119,15 @@ fn configure(config: &mut Config, line: u64, text: &str) -> Result<Option<Instan
         }
         "hostname" => {
             let name = fields.maybe_bytes()?.map(String::from_utf8).transpose();
-            config.hostname = name.map_err(|_| "a hostname that is no text")?;
+            config.hostname = name.map_err(|_| NO_TEXT)?;
         }
         "lock-record" => config.lock_record = fields.record()?,
         "stored-record" => config.stored_record = fields.record()?,
         "member-room" => config.member_room = fields.parsed()?,
         "addresses" => config.addresses = fields.list()?,
+        "streams" => config.streams = fields.parsed()?,
+        "info" => config.info = fields.info()?,
+        "protocol" => config.protocols.push(fields.text()?),
         "discovery" => {
             if fields.word()? != "-" {
                 return Err("a discovery configuration of its own, which a recording does not hold");
@@ -133,6 +140,8 @@ fn configure(config: &mut Config, line: u64, text: &str) -> Result<Option<Instan
     }
     Ok(None)
 }
+
+const NO_TEXT: &str = "bytes that are no text";
 
 enum Wrong {
     Line(&'static str),
@@ -149,6 +158,7 @@ impl From<&'static str> for Wrong {
 struct Player {
     node: Node,
     conns: BTreeMap<String, ConnId>,
+    streams: BTreeMap<String, StreamId>,
     stores: BTreeMap<String, StoreId>,
     queries: BTreeMap<String, ResolveId>,
     buf: Vec<u8>,
@@ -179,11 +189,42 @@ impl Player {
                 }
             }
             "timeout" => node.handle_timeout(now),
-            "ping" | "look-up" | "hint" | "address" | "members" | "shutdown" => {
+            "ping" | "look-up" | "hint" | "address" | "members" | "info" | "bootnodes" | "shutdown" => {
                 // What it answers shows in what follows.
                 let _ = node.request(now, fields.command(word)?);
             }
+            "wall-clock" => node.handle_event(now, Event::WallClock(fields.parsed()?)),
+            "open" => {
+                let opened = node.open_stream(now, fields.peer()?, ProtocolId(fields.parsed()?));
+                self.streams.extend(opened.ok().map(|stream| (stream.to_string(), stream)));
+            }
+            "take" | "release" | "finish" | "reset" | "limit" | "write" => {
+                self.stream(word, now, &mut fields)?;
+            }
             _ => self.event(word, now, &mut fields)?,
+        }
+        Ok(())
+    }
+
+    /// Something that is done to a stream.
+    fn stream(&mut self, word: &str, now: Instant, fields: &mut Fields<'_>) -> Result<(), Wrong> {
+        let stream = self.streams.get(fields.word()?).copied().ok_or("a stream that never was")?;
+        match word {
+            "take" => self.node.take(stream, fields.parsed()?),
+            "release" => self.node.release(stream, fields.parsed()?),
+            "finish" => self.node.finish_stream(stream),
+            "reset" => self.node.reset_stream(stream),
+            "limit" => {
+                let time = fields.maybe()?.map(Duration::from_nanos);
+                self.node.limit_stream(now, stream, time);
+            }
+            _ => {
+                let (finish, expected) = (fields.parsed()?, fields.word()?);
+                let result = self.node.write_stream(now, stream, &fields.bytes()?, finish, &mut self.buf);
+                if written(&result, &self.buf) != expected {
+                    return Err(Wrong::Differs(format!("{result:?}")));
+                }
+            }
         }
         Ok(())
     }
@@ -224,6 +265,9 @@ impl Player {
         match action {
             Action::Dial { conn, .. } => drop(self.conns.insert(conn.to_string(), conn)),
             Action::Store { id, .. } => drop(self.stores.insert(format!("{id:?}"), id)),
+            Action::Stream(StreamEvent::Accepted { stream, .. }) => {
+                self.streams.insert(stream.to_string(), stream);
+            }
             Action::Resolve { id, .. } => drop(self.queries.insert(format!("{id:?}"), id)),
             _ => {}
         }
@@ -289,6 +333,21 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Text as hexadecimal bytes; `-` for none.
+    fn text(&mut self) -> Result<String, &'static str> {
+        String::from_utf8(self.maybe_bytes()?.unwrap_or_default()).map_err(|_| NO_TEXT)
+    }
+
+    fn info(&mut self) -> Result<LocalInfo, &'static str> {
+        Ok(LocalInfo {
+            version: self.text()?,
+            git_hash: self.text()?,
+            lock_hash: self.maybe_bytes()?.unwrap_or_default(),
+            builder_api: self.parsed()?,
+            nickname: self.text()?,
+        })
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
         self.bytes()?.try_into().map_err(|_| "too many bytes, or too few")
     }
@@ -308,6 +367,12 @@ impl<'a> Fields<'a> {
             "members" => {
                 let count: usize = self.parsed()?;
                 Command::SetMembers((0..count).map(|_| self.member()).collect::<Result<_, _>>()?)
+            }
+            "info" => Command::SetInfo(self.info()?),
+            "bootnodes" => {
+                let texts: Vec<String> = self.list()?;
+                let records = texts.iter().map(|text| Fields(text.split_ascii_whitespace()).record());
+                Command::Bootnodes(records.filter_map(Result::transpose).collect::<Result<_, _>>()?)
             }
             _ => Command::Shutdown,
         })

@@ -1,13 +1,17 @@
 //! The node with a recorder beside it, if somebody asked for one.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use coracle_core::{
-    node::{Action, Command, ConnId, DialError, Event, Node, RequestError, RequestId},
+    id::PeerId,
+    node::{
+        Action, Command, ConnId, DialError, Event, Node, ProtocolId, RequestError, RequestId, StreamError,
+        StreamId, StreamWrite,
+    },
     time::Instant,
 };
 
-use super::{Recorder, hash, list, member};
+use super::{Recorder, hash, info, list, member, or, written};
 
 /// A node whose every input and action is written down, if there is a recorder.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ impl Tapped {
                 Event::StoreFailed(id) => recorder.line(format_args!("store-failed {at} {id:?}")),
                 Event::Resolved(id, to) => recorder.line(format_args!("resolved {at} {id:?} {}", list(to))),
                 Event::Interfaces(are) => recorder.line(format_args!("interfaces {at} {}", list(are))),
+                Event::WallClock(ms) => recorder.line(format_args!("wall-clock {at} {ms}")),
             }
         }
         self.node.handle_event(now, event);
@@ -97,10 +102,83 @@ impl Tapped {
                     let members: Vec<String> = members.iter().map(member).collect();
                     recorder.line(format_args!("members {at} {} {}", members.len(), members.join(" ")));
                 }
+                Command::SetInfo(of) => recorder.line(format_args!("info {at} {}", info(of))),
+                Command::Bootnodes(records) => {
+                    let records: Vec<String> = records.iter().map(|r| hex::encode(r.as_bytes())).collect();
+                    recorder.line(format_args!("bootnodes {at} {}", list(&records)));
+                }
                 Command::Shutdown => recorder.line(format_args!("shutdown {at}")),
             }
         }
         self.node.request(now, command)
+    }
+
+    pub(crate) fn open_stream(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        protocol: ProtocolId,
+    ) -> Result<StreamId, StreamError> {
+        if let Some(recorder) = &mut self.recorder {
+            let peer = hex::encode(peer.to_bytes());
+            recorder.line(format_args!("open {} {peer} {}", now.as_nanos(), protocol.0));
+        }
+        self.node.open_stream(now, peer, protocol)
+    }
+
+    pub(crate) fn write_stream(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        bytes: &[u8],
+        finish: bool,
+        buf: &mut [u8],
+    ) -> Result<StreamWrite, StreamError> {
+        let result = self.node.write_stream(now, stream, bytes, finish, buf);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.line(format_args!(
+                "write {} {stream} {finish} {} {}",
+                now.as_nanos(),
+                written(&result, buf),
+                hex::encode(bytes)
+            ));
+        }
+        result
+    }
+
+    pub(crate) fn take(&mut self, stream: StreamId, n: usize) {
+        self.stream_line("take", stream, &n.to_string());
+        self.node.take(stream, n);
+    }
+
+    pub(crate) fn release(&mut self, stream: StreamId, n: usize) {
+        self.stream_line("release", stream, &n.to_string());
+        self.node.release(stream, n);
+    }
+
+    pub(crate) fn finish_stream(&mut self, stream: StreamId) {
+        self.stream_line("finish", stream, "");
+        self.node.finish_stream(stream);
+    }
+
+    pub(crate) fn reset_stream(&mut self, stream: StreamId) {
+        self.stream_line("reset", stream, "");
+        self.node.reset_stream(stream);
+    }
+
+    pub(crate) fn limit_stream(&mut self, now: Instant, stream: StreamId, time: Option<Duration>) {
+        if let Some(recorder) = &mut self.recorder {
+            let time = or(time.map(|time| time.as_nanos()));
+            recorder.line(format_args!("limit {} {stream} {time}", now.as_nanos()));
+        }
+        self.node.limit_stream(now, stream, time);
+    }
+
+    /// A line of something that takes no time; its moment is written as 0.
+    fn stream_line(&mut self, word: &str, stream: StreamId, rest: &str) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.line(format_args!("{word} 0 {stream} {rest}"));
+        }
     }
 
     pub(crate) fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
