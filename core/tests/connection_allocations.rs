@@ -66,7 +66,9 @@ fn nothing_is_allocated_on_the_way() {
     let (a, b) = admitted.unwrap();
     let mut rng = Seed::new([4; 32]).stream("test");
     let mut channels = None;
-    let mut new = |admitted| Channel::new(admitted, Instant::ZERO, ChannelConfig::default(), &mut rng);
+    // The names of the protocols are shared by all channels.
+    let config = ChannelConfig::default();
+    let mut new = |admitted| Channel::new(admitted, Instant::ZERO, config.clone(), &mut rng);
     let counted = allocation_counter::measure(|| channels = Some([new(a), new(b)]));
     assert_eq!(counted.count_total, 2, "one table a channel");
 
