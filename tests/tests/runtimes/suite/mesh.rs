@@ -10,14 +10,14 @@ use coracle_core::{
     record::{Builder, Record},
     rng::Seed,
 };
-use coracle_tokio::{Listen, NoStore};
 
-use crate::node::{DEADLINE, Running, config, loopback, peer_id, public_key, secret, within};
+use super::adapter::{self, Listen, NoStore, Sockets};
+use super::node::{Running, config, loopback, peer_id, public_key, secret, within};
 
 /// Ports that nothing listens on now, one TCP and one UDP, of `ip`.
 fn listen_at(ip: &str) -> Listen {
     let any = SocketAddr::new(ip.parse().unwrap(), 0);
-    let sockets = coracle_tokio::Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
+    let sockets = Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
     Listen { tcp: sockets.tcp_addresses().collect(), udp: sockets.udp_addresses().collect() }
 }
 
@@ -70,7 +70,7 @@ async fn one_channel(a: &mut Running, b: &mut Running) {
     .await;
 }
 
-async fn two_nodes_mesh(ip: &str) {
+pub(crate) async fn two_nodes_mesh(ip: &str) {
     let listens = [listen_at(ip), listen_at(ip)];
     let lock = [lock_record(1, &listens[0]), lock_record(2, &listens[1])];
     let mut a = Running::start(lock_config(1, &lock), &listens[0], NoStore);
@@ -97,24 +97,18 @@ async fn two_nodes_mesh(ip: &str) {
     assert!(a_sees.rtt.is_some() && b_sees.rtt.is_some());
 }
 
-#[tokio::test]
+#[adapter::test]
 async fn two_nodes_mesh_over_ipv4() {
     two_nodes_mesh("127.0.0.1").await;
 }
 
-#[tokio::test]
+#[adapter::test]
 async fn two_nodes_mesh_over_ipv6() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         println!("skipped: this machine has no IPv6 loopback");
         return;
     }
     two_nodes_mesh("::1").await;
-}
-
-/// Runs the nodes on threads of their own.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_mesh_on_several_threads() {
-    two_nodes_mesh("127.0.0.1").await;
 }
 
 /// As a host does it: what the database holds goes into the configuration, the database into the store.
@@ -135,7 +129,7 @@ fn start_from_database(number: u8, lock: &[Record], listen: &Listen, path: &Path
 
 /// Two of three stop and come back at other ports with their databases. Neither knows where the other
 /// is: they find each other through the third, which stayed.
-#[tokio::test]
+#[adapter::test]
 async fn nodes_that_moved_find_each_other_through_the_third() {
     let directory = tempfile::tempdir().unwrap();
     let path = |number: u8| directory.path().join(format!("{number}.redb"));
@@ -192,7 +186,7 @@ async fn nodes_that_moved_find_each_other_through_the_third() {
 }
 
 /// A hostname is resolved, and what it stands for goes into the first record already.
-#[tokio::test]
+#[adapter::test]
 #[cfg(target_os = "linux")] // elsewhere 127.0.0.2 is no address of the loopback interface
 async fn a_hostname_is_resolved() {
     let mut config = config(1, &[1, 2]);
@@ -209,7 +203,7 @@ async fn a_hostname_is_resolved() {
 }
 
 /// Nobody listens where the member is said to be: told, and tried again.
-#[tokio::test]
+#[adapter::test]
 async fn a_refused_dial_is_told_and_repeated() {
     use coracle_core::node::{DialError, Failure};
     let nobody = listen_at("127.0.0.1").tcp[0];
@@ -225,11 +219,8 @@ async fn a_refused_dial_is_told_and_repeated() {
             .await;
         assert_eq!(reason, Failure::Dial(DialError::Refused));
     }
-    let told = tokio::time::timeout(DEADLINE, async {
-        node.expect("word that it is unreachable", |notice| {
-            matches!(notice, Notice::Unreachable { .. }).then_some(())
-        })
-        .await;
-    });
-    told.await.unwrap();
+    node.expect("word that it is unreachable", |notice| {
+        matches!(notice, Notice::Unreachable { .. }).then_some(())
+    })
+    .await;
 }

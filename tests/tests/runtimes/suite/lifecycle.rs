@@ -6,10 +6,9 @@ use coracle_core::{
     cluster::Origin,
     node::{Command, Notice},
 };
-use coracle_tokio::{Listen, NoStore, Sockets, Stopped};
-use tokio::sync::broadcast::error::RecvError;
 
-use crate::node::{Running, config, loopback, peer_id, within};
+use super::adapter::{self, Listen, NoStore, Notices, Sockets, Stopped};
+use super::node::{Running, config, loopback, peer_id, within};
 
 /// Two connected nodes, the second of which was told where the first is.
 async fn pair() -> (Running, Running) {
@@ -22,12 +21,11 @@ async fn pair() -> (Running, Running) {
     (a, b)
 }
 
-async fn channel_down(node: &mut Running) {
-    node.expect("end of the channel", |notice| matches!(notice, Notice::ChannelDown { .. }).then_some(()))
-        .await;
+async fn end_of(notices: &mut Notices) {
+    within("end of the notices", async { while adapter::next(notices).await != Ok(None) {} }).await;
 }
 
-#[tokio::test]
+#[adapter::test]
 async fn shutdown_frees_the_ports() {
     let (a, mut b) = pair().await;
     let listen = Listen {
@@ -38,7 +36,7 @@ async fn shutdown_frees_the_ports() {
     a.handle.shutdown().await;
     Sockets::bind(&listen).unwrap();
     // The other side was told at once.
-    channel_down(&mut b).await;
+    b.channel_down().await;
 
     // Nobody is there any more, and that is an answer, not a wait.
     assert_eq!(a.handle.snapshot().await.unwrap_err(), Stopped);
@@ -46,7 +44,7 @@ async fn shutdown_frees_the_ports() {
     within("second shutdown", a.handle.shutdown()).await;
 }
 
-#[tokio::test]
+#[adapter::test]
 async fn the_last_handle_stops_the_node() {
     let (a, mut b) = pair().await;
     let Running { handle, tcp, .. } = a;
@@ -55,12 +53,12 @@ async fn the_last_handle_stops_the_node() {
     drop(handle);
     assert!(clone.snapshot().await.is_ok(), "a clone keeps it");
     drop(clone);
-    channel_down(&mut b).await;
-    within("end of the notices", async { while notices.recv().await != Err(RecvError::Closed) {} }).await;
+    b.channel_down().await;
+    end_of(&mut notices).await;
     Sockets::bind(&Listen { tcp, udp: Vec::new() }).unwrap();
 }
 
-#[tokio::test]
+#[adapter::test]
 async fn a_port_in_use_is_named() {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -87,7 +85,7 @@ async fn a_port_in_use_is_named() {
 }
 
 /// Of two only one could be used, so that the other would be silently closed.
-#[tokio::test]
+#[adapter::test]
 async fn a_second_address_of_one_family_is_refused() {
     let any = |ip: &str| std::net::SocketAddr::new(ip.parse().unwrap(), 0);
     let twice = vec![any("127.0.0.1"), any("::1"), any("127.0.0.2")];
@@ -105,30 +103,30 @@ async fn a_second_address_of_one_family_is_refused() {
 }
 
 /// Whoever asks first hears everything, however late: the node runs before its handle is returned.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[adapter::test]
 async fn the_first_notices_are_not_missed() {
     let sockets = Sockets::bind(&loopback()).unwrap();
-    let handle = coracle_tokio::start(sockets, config(1, &[1, 2]), NoStore).unwrap();
+    let handle = adapter::start(sockets, config(1, &[1, 2]), NoStore).unwrap();
     within("record in force", async { while handle.snapshot().await.unwrap().record.is_none() {} }).await;
-    let first = within("notice", handle.notices().recv()).await.unwrap();
-    assert!(matches!(first, Notice::Published { .. }), "{first:?}");
+    let first = within("notice", adapter::next(&mut handle.notices())).await;
+    assert!(matches!(first, Ok(Some(Notice::Published { .. }))), "{first:?}");
 }
 
 /// Whoever holds a handle still hears that the node has ended, and whoever asks later hears it at once.
-#[tokio::test]
+#[adapter::test]
 async fn the_notices_end_with_the_node() {
     let sockets = Sockets::bind(&loopback()).unwrap();
-    let handle = coracle_tokio::start(sockets, config(1, &[1, 2]), NoStore).unwrap();
+    let handle = adapter::start(sockets, config(1, &[1, 2]), NoStore).unwrap();
     let mut from_start = handle.notices();
     let mut later = handle.notices();
     handle.shutdown().await;
     for notices in [&mut from_start, &mut later, &mut handle.notices()] {
-        within("end of the notices", async { while notices.recv().await != Err(RecvError::Closed) {} }).await;
+        end_of(notices).await;
     }
 }
 
 /// A node that is shut down before its record was ever stored ends all the same.
-#[tokio::test]
+#[adapter::test]
 async fn shutdown_at_once() {
     let node = Running::start(config(1, &[1, 2]), &loopback(), NoStore);
     within("shutdown", node.handle.shutdown()).await;
