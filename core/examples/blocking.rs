@@ -222,6 +222,8 @@ impl Host {
                 }
                 Action::Close { conn } => drop(self.connections.remove(&conn)),
                 Action::Resume { conn } => self.offer(conn),
+                // No protocols are configured: this only tells which connections are lost.
+                Action::Stream(_) => {}
                 // A real host writes to a disk, and answers when that is done.
                 Action::Store { id, .. } => self.node.handle_event(now, Event::Stored(id)),
                 Action::Resolve { id, .. } => self.node.handle_event(now, Event::Resolved(id, &[])),

@@ -165,6 +165,8 @@ impl World {
                     host.connections.retain(|c| c.0 != conn);
                 }
                 Action::Resume { conn } => self.offer(i, conn),
+                // No protocols are configured: this only tells which connections are lost.
+                Action::Stream(_) => {}
                 // A real driver writes to a disk, and answers when that is done.
                 Action::Store { id, .. } => host.node.handle_event(self.now, Event::Stored(id)),
                 Action::Resolve { id, .. } => host.node.handle_event(self.now, Event::Resolved(id, &[])),

@@ -54,8 +54,8 @@ pub const MAX_PENDING_INBOUND: usize = 32;
 /// Channels that a member may have at one time: one is used, a second is tolerated (peers that do
 /// not deduplicate simultaneous dials), more are closed.
 pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
-/// Streams of one channel of a node, both directions together.
-pub const CHANNEL_STREAMS: usize = 16;
+/// Streams of one channel of a node, both directions together, unless configured otherwise.
+pub const CHANNEL_STREAMS: usize = 128;
 /// From the start of a dial until it must be a TCP connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// From a TCP connection until it must be a channel.
@@ -124,6 +124,17 @@ pub const MAX_INBOUND_PINGS: usize = 2;
 /// Ping streams that may end without an answer, in a row, before the channel is given up.
 pub const MAX_PING_FAILURES: u8 = 3;
 
+/// Protocols that the streams of a node can speak, its own among them.
+pub const MAX_PROTOCOLS: usize = 40;
+/// Inbound streams of one channel that have not agreed on a protocol yet: the accept backlog.
+pub const MAX_NEGOTIATING_STREAMS: usize = 32;
+/// Streams of a channel that only the node itself opens, whatever the peer and the embedder hold. Fewer in
+/// small tables: an eighth, at least one.
+pub const RESERVED_STREAMS: usize = 8;
+/// Time in which offered bytes of a stream must be taken; then the stream is reset, so that the others on
+/// its connection go on. Shorter than [`PING_TIMEOUT`], or a full stream would look like a dead peer.
+pub const STREAM_HOARD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Time that a negotiation (the muxer's, or a stream's) may take, unless configured otherwise.
 pub const NEGOTIATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two pings, unless configured otherwise.
@@ -138,6 +149,7 @@ const _: () = assert!(CHANNEL_WRITE_SIZE >= 2 + 16 + 12 + 32, "a ping fits");
 const _: () = assert!(YAMUX_WINDOW_UPDATE < YAMUX_WINDOW);
 const _: () = assert!(MAX_INBOUND_PINGS < DEFAULT_STREAMS);
 const _: () = assert!(MAX_CHANNEL_EVENTS >= 4);
+const _: () = assert!(STREAM_HOARD_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- discovery (discv5) ---
 //

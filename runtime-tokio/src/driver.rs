@@ -316,6 +316,7 @@ impl Driver {
                     }
                 }
                 Action::Resume { conn } => self.offer(now, conn),
+                Action::Stream(event) => trace!(?event),
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {

@@ -357,6 +357,7 @@ impl SimNode {
                 Action::Resolve { id, .. } => {
                     self.call(|node| node.handle_event(now, Event::Resolved(id, &[])));
                 }
+                Action::Stream(_) => {}
                 Action::Notify(notice) => self.tell(cx, notice),
                 Action::Wait(deadline) => {
                     cx.set_deadline(deadline.map(Instant::as_nanos));

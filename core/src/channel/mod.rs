@@ -14,11 +14,14 @@
 //! gives the same result, and a failed decryption leaves the bytes and closes (N8); every table and
 //! queue has a named limit; no allocation after [`Channel::new`], and with [`Channel::with_memory`] none at all.
 
+mod app;
 mod event;
 mod mux;
 mod ping;
+mod protocols;
 mod select;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -26,9 +29,12 @@ mod yamux;
 
 use core::time::Duration;
 
+pub use app::{StreamEnd, StreamNews};
 pub use event::{ChannelError, ChannelEvent, CloseReason, Refusal, Side};
 pub use mux::Memory;
+pub use protocols::{Protocols, ProtocolsError};
 pub use select::SelectError;
+pub use streams::{Offered, Payload, Written};
 pub use yamux::YamuxError;
 
 use self::{
@@ -54,7 +60,7 @@ use crate::{
 const FRAME_PREFIX: usize = 2;
 
 /// How a channel behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ChannelConfig {
     /// Streams open at once, both directions together (at least 2). The table is allocated once.
     pub streams: usize,
@@ -64,6 +70,8 @@ pub struct ChannelConfig {
     pub ping_interval: Option<Duration>,
     /// Time a ping may take before the channel is given up.
     pub ping_timeout: Duration,
+    /// The protocols that streams can speak, beside ping.
+    pub protocols: Protocols,
 }
 
 impl Default for ChannelConfig {
@@ -73,6 +81,7 @@ impl Default for ChannelConfig {
             negotiation_timeout: NEGOTIATION_TIMEOUT,
             ping_interval: Some(PING_INTERVAL),
             ping_timeout: PING_TIMEOUT,
+            protocols: Protocols::none(),
         }
     }
 }
@@ -133,14 +142,15 @@ impl Channel {
     /// A channel to an admitted peer. Randomness is drawn here only (for the contents of pings), and
     /// memory is allocated here only.
     pub fn new(admitted: Admitted, now: Instant, config: ChannelConfig, rng: &mut Rng) -> Self {
-        Self::with_memory(admitted, now, config, rng, Memory::new(config.streams))
+        let memory = Memory::new(config.streams);
+        Self::with_memory(admitted, now, &config, rng, memory)
     }
 
     /// The same in memory that was allocated before; `config.streams` is not used.
     pub fn with_memory(
         admitted: Admitted,
         now: Instant,
-        config: ChannelConfig,
+        config: &ChannelConfig,
         rng: &mut Rng,
         memory: Memory,
     ) -> Self {
@@ -160,7 +170,7 @@ impl Channel {
             clock: now,
             phase: Phase::Negotiating { select, lines, deadline: now + config.negotiation_timeout },
             in_hand: None,
-            mux: Mux::new(role, memory, pinger, config.negotiation_timeout),
+            mux: Mux::new(role, memory, pinger, config.protocols.clone(), config.negotiation_timeout),
             events: Events::new(),
             closed: None,
             closed_reported: false,
@@ -215,6 +225,12 @@ impl Channel {
     /// [`Channel::poll_write`], unchanged.
     pub const fn has_frame_in_hand(&self) -> bool {
         self.in_hand.is_some()
+    }
+
+    /// Whether the frame in hand could go on if its bytes were offered again: it does not wait for a
+    /// stream's user.
+    pub const fn wants_bytes(&self) -> bool {
+        self.in_hand.is_some() && self.mux.offer.is_none()
     }
 
     /// Takes whole frames from the start of `bytes` and returns how many bytes that were; offer the
@@ -294,8 +310,11 @@ impl Channel {
             let rest = text.get(taken..).unwrap_or_default();
             let n = match &mut self.phase {
                 Phase::Negotiating { select, lines, .. } => {
-                    let yamux = |name: &[u8]| (name == Protocol::Yamux.name()).then_some(Protocol::Yamux);
-                    let (n, agreed) = select.handle(rest, lines, yamux).map_err(ChannelError::Muxer)?;
+                    let yamux =
+                        |name: &[u8]| (Some(name) == Protocol::Yamux.fixed_name()).then_some(Protocol::Yamux);
+                    let protocols = &self.mux.protocols;
+                    let (n, agreed) =
+                        select.handle(rest, lines, protocols, yamux).map_err(ChannelError::Muxer)?;
                     if agreed.is_some() {
                         let lines = *lines;
                         self.open(now, false, lines);
@@ -334,6 +353,17 @@ impl Channel {
     /// and more than [`CHANNEL_READ_SIZE`] is not used.
     pub fn poll_write<C: Crypto>(&mut self, crypto: &C, now: Instant, buf: &mut [u8]) -> usize {
         let now = self.clock.advance(now);
+        self.write_frame(crypto, now, buf, |channel, out| channel.write_owed(crypto, now, out))
+    }
+
+    /// Seals what `fill` writes as one frame at the start of `buf`; returns its length.
+    fn write_frame<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        now: Instant,
+        buf: &mut [u8],
+        fill: impl FnOnce(&mut Self, &mut Out<'_>),
+    ) -> usize {
         if buf.len() < CHANNEL_WRITE_SIZE {
             return 0;
         }
@@ -343,7 +373,8 @@ impl Channel {
         };
         let room = body.len() - TAG_LEN;
         let mut out = Out::new(body.get_mut(..room).unwrap_or_default());
-        self.write_owed(crypto, now, &mut out);
+        fill(self, &mut out);
+        self.handle_verdict(now);
         let len = out.len();
         let written = if len == 0 { 0 } else { self.seal_frame(crypto, prefix, body, len) };
         self.settle();
@@ -352,9 +383,9 @@ impl Channel {
 
     fn write_owed<C: Crypto>(&mut self, crypto: &C, now: Instant, out: &mut Out<'_>) {
         match &mut self.phase {
-            Phase::Negotiating { lines, .. } => out.raw(|room| lines.write(room)),
+            Phase::Negotiating { lines, .. } => out.raw(|room| lines.write(&self.mux.protocols, room)),
             Phase::Open { lines, .. } => {
-                out.raw(|room| lines.write(room));
+                out.raw(|room| lines.write(&self.mux.protocols, room));
                 if lines.is_empty() {
                     self.mux.write(crypto, now, out);
                 }
@@ -366,7 +397,6 @@ impl Channel {
             }
             Phase::Closed => {}
         }
-        self.handle_verdict(now);
     }
 
     fn seal_frame<C: Crypto>(

@@ -7,8 +7,10 @@
 use alloc::boxed::Box;
 
 use super::{
+    app::{App, StreamEnd},
     event::{ChannelError, ChannelEvent, Refusal},
     ping::{Echo, Pinger},
+    protocols::Protocols,
     select::{Protocol, Select, SelectError},
     stream::{Phase, Stream, Written},
     write::Out,
@@ -17,7 +19,10 @@ use super::{
 use crate::{
     crypto::Crypto,
     handshake::Role,
-    limits::{MAX_CHANNEL_EVENTS, MAX_INBOUND_PINGS, MAX_OWED_PONGS, MAX_OWED_RESETS, YAMUX_WINDOW},
+    limits::{
+        MAX_CHANNEL_EVENTS, MAX_INBOUND_PINGS, MAX_NEGOTIATING_STREAMS, MAX_OWED_PONGS, MAX_OWED_RESETS,
+        RESERVED_STREAMS, STREAM_HOARD_TIMEOUT, YAMUX_WINDOW,
+    },
     time::{Instant, earlier},
 };
 
@@ -50,7 +55,7 @@ impl Memory {
 
 #[derive(Debug)]
 pub(super) struct Mux {
-    streams: Box<[Option<Stream>]>,
+    pub(super) streams: Box<[Option<Stream>]>,
     /// Parity of the ids that the peer opens.
     peer_parity: u32,
     /// The next id that we open; `None` when they are used up.
@@ -59,7 +64,14 @@ pub(super) struct Mux {
     highest: u32,
     resets: heapless::Deque<u32, MAX_OWED_RESETS>,
     pongs: heapless::Deque<u32, MAX_OWED_PONGS>,
-    receiving: Receiving,
+    pub(super) receiving: Receiving,
+    /// Bytes in hand that wait for their stream's user.
+    pub(super) offer: Option<Offer>,
+    pub(super) protocols: Protocols,
+    /// A user may have something to be told: worth a look through the table.
+    pub(super) news: bool,
+    /// The slot whose user is told first next time.
+    pub(super) news_from: usize,
     /// The slot that writes first next time, so that none is starved.
     first: usize,
     /// No new streams: one of the sides goes away.
@@ -70,19 +82,29 @@ pub(super) struct Mux {
     negotiation_timeout: core::time::Duration,
 }
 
+/// Bytes of a stream that stand next in the frame in hand.
 #[derive(Clone, Copy, Debug)]
-enum Receiving {
+pub(super) struct Offer {
+    pub(super) stream: u32,
+    pub(super) len: usize,
+    /// The user was told since it last changed anything.
+    pub(super) told: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Receiving {
     Header { bytes: [u8; HEADER_LEN], len: usize },
     Data { stream: u32, left: u32, fin: bool },
 }
 
-const NO_HEADER: Receiving = Receiving::Header { bytes: [0; HEADER_LEN], len: 0 };
+pub(super) const NO_HEADER: Receiving = Receiving::Header { bytes: [0; HEADER_LEN], len: 0 };
 
 impl Mux {
     pub(super) fn new(
         role: Role,
         memory: Memory,
         pinger: Pinger,
+        protocols: Protocols,
         negotiation_timeout: core::time::Duration,
     ) -> Self {
         // The dialler is the client and opens odd ids (yamux, "StreamID Field").
@@ -98,6 +120,10 @@ impl Mux {
             resets: heapless::Deque::new(),
             pongs: heapless::Deque::new(),
             receiving: NO_HEADER,
+            offer: None,
+            protocols,
+            news: false,
+            news_from: 0,
             first: 0,
             draining: false,
             pinger,
@@ -234,14 +260,13 @@ impl Mux {
         if id % 2 != self.peer_parity {
             return Err(YamuxError::WrongParity(id));
         }
-        if self.find(id).is_some() {
+        if self.streams.iter().flatten().any(|stream| stream.id == id) {
             return Err(YamuxError::AlreadyOpen(id));
         }
         self.highest = self.highest.max(id);
-        // The last free slot is ours.
-        let reserve = usize::from(self.ping_stream.is_none());
-        let free = self.streams.len() - self.open_streams();
-        if self.draining || free <= reserve {
+        let negotiating = self.streams.iter().flatten().filter(|s| matches!(s.phase, Phase::Listening(_)));
+        let backlog = negotiating.count();
+        if self.draining || self.free() <= self.reserve() || backlog >= MAX_NEGOTIATING_STREAMS {
             let queued = self.resets.push_back(id);
             debug_assert!(queued.is_ok());
             refuse(events, id, Refusal::TooManyStreams);
@@ -251,6 +276,34 @@ impl Mux {
             *slot = Some(Stream::inbound(id, now + self.negotiation_timeout));
         }
         Ok(())
+    }
+
+    fn free(&self) -> usize {
+        self.streams.len() - self.open_streams()
+    }
+
+    /// Slots kept for what the node itself opens, whatever the peer and the embedder do.
+    pub(super) fn reserve(&self) -> usize {
+        let reserved = (self.streams.len() / 8).clamp(1, RESERVED_STREAMS);
+        reserved - usize::from(self.ping_stream.is_some())
+    }
+
+    pub(super) const fn has_ping_stream(&self) -> bool {
+        self.ping_stream.is_some()
+    }
+
+    /// Opens a stream; `keep` slots stay free. `None` without room, or when a side goes away.
+    pub(super) fn open(&mut self, now: Instant, protocol: u8, keep: usize) -> Option<u32> {
+        if self.draining || self.free() <= keep {
+            return None;
+        }
+        let id = self.next_id?;
+        let slot = self.streams.iter_mut().find(|slot| slot.is_none())?;
+        let select = Select::propose(Protocol::App(protocol));
+        let app = App::new(protocol, true);
+        *slot = Some(Stream::outbound(id, select, now + self.negotiation_timeout, Some(app)));
+        self.next_id = id.checked_add(2);
+        Some(id)
     }
 
     fn was_opened(&self, id: u32) -> bool {
@@ -264,17 +317,31 @@ impl Mux {
     fn handle_reset(&mut self, id: u32, events: &mut Events) {
         let Some(stream) = self.find(id) else { return };
         let listening = matches!(stream.phase, Phase::Listening(_));
-        self.remove(id);
+        self.remove(id, StreamEnd::ResetByPeer);
         if listening {
             refuse(events, id, Refusal::Abandoned);
         }
         self.handle_ping_stream_end(id);
     }
 
-    fn handle_fin(&mut self, id: u32, events: &mut Events) {
+    pub(super) fn handle_fin(&mut self, id: u32, events: &mut Events) {
         let Some(stream) = self.find(id) else { return };
         let both = stream.handle_fin();
         match stream.phase {
+            Phase::App => {
+                if let Some(app) = &mut stream.app {
+                    app.finish_owed = true;
+                }
+                self.news = true;
+                if both {
+                    self.remove(id, StreamEnd::Finished);
+                }
+            }
+            // It ended before it agreed.
+            Phase::Proposing(_) if stream.app.is_some() => {
+                stream.give_up(StreamEnd::Refused);
+                self.news = true;
+            }
             Phase::Listening(_) => {
                 stream.reset();
                 refuse(events, id, Refusal::Abandoned);
@@ -288,7 +355,7 @@ impl Mux {
             // The reset is still owed: the peer has closed one direction only.
             Phase::Reset => {}
             _ => {
-                self.remove(id);
+                self.remove(id, StreamEnd::Finished);
                 self.handle_ping_stream_end(id);
             }
         }
@@ -316,12 +383,22 @@ impl Mux {
         }
         let echoes = self.streams.iter().flatten().filter(|s| matches!(s.phase, Phase::Echo(_))).count();
         // By field, since the stream and the pinger are needed at once.
-        let Some(stream) = self.streams.iter_mut().flatten().find(|stream| stream.id == id) else {
+        let Self { streams, pinger, protocols, .. } = self;
+        let Some(stream) = streams.iter_mut().flatten().find(|stream| stream.is(id)) else {
             return Ok(input.len());
         };
         let mut unsupported = false;
         let taken = match &mut stream.phase {
-            Phase::Reset => input.len(),
+            Phase::Reset | Phase::Ended => input.len(),
+            Phase::App => {
+                let told = self.offer.is_some_and(|offer| offer.stream == id && offer.told);
+                self.offer = Some(Offer { stream: id, len: input.len(), told });
+                if let Some(app) = &mut stream.app {
+                    app.hoard.get_or_insert(now + STREAM_HOARD_TIMEOUT);
+                }
+                self.news = true;
+                return Ok(0);
+            }
             Phase::Echo(echo) => {
                 let n = echo.handle(input);
                 if n == 0 && stream.send_window == 0 {
@@ -333,41 +410,62 @@ impl Mux {
                 }
             }
             Phase::Probe => {
-                let rtt = self.pinger.handle(now, input).map_err(|_| ChannelError::WrongEcho)?;
+                let rtt = pinger.handle(now, input).map_err(|_| ChannelError::WrongEcho)?;
                 if let Some(rtt) = rtt {
                     let queued = events.push_back(ChannelEvent::Pong { rtt });
                     debug_assert!(queued.is_ok());
                 }
                 input.len()
             }
-            Phase::Listening(select) => match select.handle(input, &mut stream.lines, known) {
-                Ok((n, None)) => n,
-                Ok((n, Some(_))) if echoes < MAX_INBOUND_PINGS => {
-                    stream.phase = Phase::Echo(Echo::new());
-                    stream.deadline = None;
-                    n
+            Phase::Listening(select) => {
+                let known = |name: &[u8]| known(protocols, name);
+                match select.handle(input, &mut stream.lines, protocols, known) {
+                    Ok((n, None)) => n,
+                    Ok((n, Some(Protocol::App(number)))) => {
+                        stream.app = Some(App { agreed: true, ..App::new(number, false) });
+                        stream.phase = Phase::App;
+                        stream.deadline = None;
+                        self.news = true;
+                        n
+                    }
+                    Ok((n, Some(_))) if echoes < MAX_INBOUND_PINGS => {
+                        stream.phase = Phase::Echo(Echo::new());
+                        stream.deadline = None;
+                        n
+                    }
+                    Ok((n, Some(_))) => {
+                        stream.reset();
+                        refuse(events, id, Refusal::TooManyPings);
+                        n
+                    }
+                    Err(error) => {
+                        stream.reset();
+                        refuse(events, id, error.into());
+                        input.len()
+                    }
                 }
+            }
+            Phase::Proposing(select) => match select.handle(input, &mut stream.lines, protocols, |_| None) {
+                Ok((n, None)) => n,
                 Ok((n, Some(_))) => {
-                    stream.reset();
-                    refuse(events, id, Refusal::TooManyPings);
+                    stream.deadline = None;
+                    match &mut stream.app {
+                        Some(app) => {
+                            app.agreed = true;
+                            stream.phase = Phase::App;
+                            self.news = true;
+                        }
+                        None => stream.phase = Phase::Probe,
+                    }
                     n
                 }
                 Err(error) => {
-                    stream.reset();
-                    refuse(events, id, error.into());
-                    input.len()
-                }
-            },
-            Phase::Proposing(select) => match select.handle(input, &mut stream.lines, known) {
-                Ok((n, None)) => n,
-                Ok((n, Some(_))) => {
-                    stream.phase = Phase::Probe;
-                    stream.deadline = None;
-                    n
-                }
-                Err(error) => {
-                    unsupported = error == SelectError::NotAvailable;
-                    stream.reset();
+                    unsupported = error == SelectError::NotAvailable && stream.app.is_none();
+                    stream.give_up(match error {
+                        SelectError::NotAvailable => StreamEnd::Refused,
+                        other => StreamEnd::Negotiation(other),
+                    });
+                    self.news = true;
                     input.len()
                 }
             },
@@ -390,7 +488,7 @@ impl Mux {
         self.draining = true;
         self.pinger.disable();
         for stream in self.streams.iter_mut().flatten() {
-            stream.fin_owed |= stream.is_ours();
+            stream.fin_owed |= stream.is_probe();
         }
     }
 
@@ -413,9 +511,9 @@ impl Mux {
         for i in 0..slots {
             let at = (self.first + i) % slots;
             let Some(Some(stream)) = self.streams.get_mut(at) else { continue };
-            if stream.write(crypto, now, &mut self.pinger, out) == Written::Ended {
+            if stream.write(crypto, now, &mut self.pinger, &self.protocols, out) == Written::Ended {
                 let id = stream.id;
-                self.streams[at] = None;
+                self.end_slot(at, StreamEnd::Finished);
                 self.handle_ping_stream_end(id);
             }
         }
@@ -428,13 +526,14 @@ impl Mux {
         }
         let Some(id) = self.next_id else { return };
         let Some(slot) = self.streams.iter_mut().find(|slot| slot.is_none()) else { return };
-        *slot = Some(Stream::outbound(id, Select::propose(Protocol::Ping), now + self.negotiation_timeout));
+        let deadline = now + self.negotiation_timeout;
+        *slot = Some(Stream::outbound(id, Select::propose(Protocol::Ping), deadline, None));
         self.ping_stream = Some(id);
         self.next_id = id.checked_add(2);
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let streams = self.streams.iter().flatten().filter_map(|stream| stream.deadline).min();
+        let streams = self.streams.iter().flatten().filter_map(Stream::next_timeout).min();
         earlier(streams, self.pinger.next_timeout())
     }
 
@@ -442,13 +541,17 @@ impl Mux {
     pub(super) fn handle_timeout(&mut self, now: Instant, events: &mut Events) {
         let mut ping_stream_ended = None;
         for stream in self.streams.iter_mut().flatten() {
-            if stream.deadline.is_some_and(|deadline| deadline <= now) {
-                if stream.is_ours() {
-                    ping_stream_ended = Some(stream.id);
-                } else {
-                    refuse(events, stream.id, Refusal::Timeout);
-                }
+            let late = stream.deadline.is_some_and(|deadline| deadline <= now);
+            if late && stream.is_probe() {
+                ping_stream_ended = Some(stream.id);
                 stream.reset();
+            } else if late && stream.app.is_none() {
+                refuse(events, stream.id, Refusal::Timeout);
+                stream.reset();
+            } else if let Some(end) = late_end(stream, late, now) {
+                self.offer = self.offer.filter(|offer| offer.stream != stream.id);
+                stream.give_up(end);
+                self.news = true;
             }
         }
         if let Some(id) = ping_stream_ended {
@@ -459,20 +562,47 @@ impl Mux {
         }
     }
 
-    fn find(&mut self, id: u32) -> Option<&mut Stream> {
-        self.streams.iter_mut().flatten().find(|stream| stream.id == id)
+    /// The stream with this id, unless it is over.
+    pub(super) fn find(&mut self, id: u32) -> Option<&mut Stream> {
+        self.streams.iter_mut().flatten().find(|stream| stream.is(id))
     }
 
-    fn remove(&mut self, id: u32) {
-        if let Some(slot) = self.streams.iter_mut().find(|slot| slot.as_ref().is_some_and(|s| s.id == id)) {
-            *slot = None;
+    pub(super) fn remove(&mut self, id: u32, end: StreamEnd) {
+        let slot = self.streams.iter().position(|slot| slot.as_ref().is_some_and(|s| s.is(id)));
+        if let Some(at) = slot {
+            self.end_slot(at, end);
+        }
+    }
+
+    /// Yamux is through with the stream in this slot. The slot is kept until its user was told.
+    fn end_slot(&mut self, at: usize, end: StreamEnd) {
+        let Some(Some(stream)) = self.streams.get_mut(at) else { return };
+        if stream.app.as_ref().is_some_and(|app| !app.dropped) {
+            stream.end(end);
+            self.news = true;
+        } else {
+            self.streams[at] = None;
         }
     }
 }
 
 /// The protocols that the peer may propose on a stream.
-fn known(name: &[u8]) -> Option<Protocol> {
-    (name == Protocol::Ping.name()).then_some(Protocol::Ping)
+fn known(protocols: &Protocols, name: &[u8]) -> Option<Protocol> {
+    if Some(name) == Protocol::Ping.fixed_name() {
+        return Some(Protocol::Ping);
+    }
+    protocols.find(name).map(Protocol::App)
+}
+
+/// Why the time of a user's stream is over, if it is.
+fn late_end(stream: &Stream, negotiation: bool, now: Instant) -> Option<StreamEnd> {
+    if matches!(stream.phase, Phase::Reset | Phase::Ended) {
+        None
+    } else if negotiation {
+        Some(StreamEnd::NegotiationTimeout)
+    } else {
+        stream.app.as_ref().and_then(|app| app.overdue(now))
+    }
 }
 
 /// Reports a refusal. With no room for the report the stream is refused all the same.

@@ -8,18 +8,31 @@ use crate::{
     wire::multistream::{self, LineError, MAX_LINE},
 };
 
+use super::protocols::Protocols;
+
 /// The protocols that we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Yamux,
     Ping,
+    /// One of the channel's [`Protocols`].
+    App(u8),
 }
 
 impl Protocol {
-    pub(super) const fn name(self) -> &'static [u8] {
+    /// The name of one that every channel speaks.
+    pub(super) const fn fixed_name(self) -> Option<&'static [u8]> {
         match self {
-            Self::Yamux => YAMUX,
-            Self::Ping => b"/ipfs/ping/1.0.0",
+            Self::Yamux => Some(YAMUX),
+            Self::Ping => Some(b"/ipfs/ping/1.0.0"),
+            Self::App(_) => None,
+        }
+    }
+
+    fn name(self, protocols: &Protocols) -> &[u8] {
+        match self {
+            Self::App(number) => protocols.name(number),
+            other => other.fixed_name().unwrap_or_default(),
         }
     }
 }
@@ -59,9 +72,9 @@ impl OwedLines {
     }
 
     /// Writes as many whole lines as fit; returns their length.
-    pub(super) fn write(&mut self, out: &mut [u8]) -> usize {
+    pub(super) fn write(&mut self, protocols: &Protocols, out: &mut [u8]) -> usize {
         let mut at = 0;
-        while let Some(line) = self.first() {
+        while let Some(line) = self.first(protocols) {
             let Some(n) = out.get_mut(at..).and_then(|out| multistream::write_line(line, out)) else { break };
             at += n;
             self.drop_first();
@@ -69,13 +82,13 @@ impl OwedLines {
         at
     }
 
-    fn first(&self) -> Option<&'static [u8]> {
+    fn first<'a>(&self, protocols: &'a Protocols) -> Option<&'a [u8]> {
         if self.header {
             Some(multistream::HEADER)
         } else if self.refusals > 0 {
             Some(multistream::NOT_AVAILABLE)
         } else {
-            self.name.map(Protocol::name)
+            self.name.map(|name| name.name(protocols))
         }
     }
 
@@ -127,6 +140,7 @@ impl Select {
         &mut self,
         input: &[u8],
         owed: &mut OwedLines,
+        protocols: &Protocols,
         known: impl Fn(&[u8]) -> Option<Protocol>,
     ) -> Result<(usize, Option<Protocol>), SelectError> {
         let (taken, whole) = self.collect(input)?;
@@ -144,7 +158,7 @@ impl Select {
             return Ok((taken, None));
         }
         let agreed = match &mut self.side {
-            Side::Proposer(protocol) if text == protocol.name() => Some(*protocol),
+            Side::Proposer(protocol) if text == protocol.name(protocols) => Some(*protocol),
             Side::Proposer(_) if text == multistream::NOT_AVAILABLE => return Err(SelectError::NotAvailable),
             Side::Proposer(_) => return Err(SelectError::WrongAnswer),
             Side::Listener { refused } => match known(text) {

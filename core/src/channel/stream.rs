@@ -1,7 +1,9 @@
 //! One yamux stream: its windows, what it owes, and what is spoken on it.
 
 use super::{
+    app::{App, StreamEnd},
     ping::{Echo, Pinger},
+    protocols::Protocols,
     select::{OwedLines, Select},
     write::Out,
     yamux::{ACK, FIN, HEADER_LEN, Header, Kind, RST, SYN, YamuxError},
@@ -9,7 +11,7 @@ use super::{
 use crate::{
     crypto::Crypto,
     limits::{YAMUX_WINDOW, YAMUX_WINDOW_UPDATE},
-    time::Instant,
+    time::{Instant, earlier},
 };
 
 /// One stream. All sizes are in bytes of data frames (yamux, "Flow Control").
@@ -31,6 +33,8 @@ pub(super) struct Stream {
     /// Until when a protocol must be agreed on.
     pub(super) deadline: Option<Instant>,
     pub(super) phase: Phase,
+    /// What its user sees; `None` for pings, and until the peer has named a protocol.
+    pub(super) app: Option<App>,
 }
 
 /// What is spoken on a stream.
@@ -39,14 +43,18 @@ pub(super) struct Stream {
 pub(super) enum Phase {
     /// Agreeing on a protocol that the peer proposes.
     Listening(Select),
-    /// Agreeing on ping, which we propose.
+    /// Agreeing on what we propose.
     Proposing(Select),
     /// The peer pings us.
     Echo(Echo),
     /// We ping the peer: the state is in [`Pinger`].
     Probe,
+    /// Bytes of a protocol that others speak: they go to the stream's user, and come from it.
+    App,
     /// Given up: a reset is owed, data is thrown away.
     Reset,
+    /// Over for yamux: the place is kept until its user was told.
+    Ended,
 }
 
 /// What remains of a stream after it wrote.
@@ -65,9 +73,14 @@ impl Stream {
         Self::new(id, false, OwedLines { header: false, refusals: 0, name: None }, deadline, phase)
     }
 
-    /// A stream that we open.
-    pub(super) fn outbound(id: u32, select: (Select, OwedLines), deadline: Instant) -> Self {
-        Self::new(id, true, select.1, deadline, Phase::Proposing(select.0))
+    /// A stream that we open, for pings or for a user.
+    pub(super) fn outbound(
+        id: u32,
+        select: (Select, OwedLines),
+        deadline: Instant,
+        app: Option<App>,
+    ) -> Self {
+        Self { app, ..Self::new(id, true, select.1, deadline, Phase::Proposing(select.0)) }
     }
 
     const fn new(id: u32, ours: bool, lines: OwedLines, deadline: Instant, phase: Phase) -> Self {
@@ -84,12 +97,57 @@ impl Stream {
             lines,
             deadline: Some(deadline),
             phase,
+            app: None,
         }
     }
 
-    /// Whether we opened it.
-    pub(super) const fn is_ours(&self) -> bool {
-        matches!(self.phase, Phase::Proposing(_) | Phase::Probe)
+    /// Whether we ping on it.
+    pub(super) const fn is_probe(&self) -> bool {
+        self.app.is_none() && matches!(self.phase, Phase::Proposing(_) | Phase::Probe)
+    }
+
+    /// Whether this is the stream with this id, and not over.
+    pub(super) const fn is(&self, id: u32) -> bool {
+        self.id == id && !matches!(self.phase, Phase::Ended)
+    }
+
+    /// Yamux is through with it; its user may still have to be told, for the first reason that there was.
+    pub(super) fn end(&mut self, end: StreamEnd) {
+        self.phase = Phase::Ended;
+        self.tell_end(end);
+    }
+
+    /// Gives it up for this reason: a reset is owed, and the user is told.
+    pub(super) fn give_up(&mut self, end: StreamEnd) {
+        self.tell_end(end);
+        self.reset();
+    }
+
+    fn tell_end(&mut self, end: StreamEnd) {
+        self.deadline = None;
+        if let Some(app) = self.app.as_mut().filter(|app| !app.dropped) {
+            app.end.get_or_insert(end);
+        }
+    }
+
+    /// When something about it is due.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        earlier(self.deadline, self.app.as_ref().and_then(App::next_timeout))
+    }
+
+    /// Whether its protocol is agreed on.
+    pub(super) const fn is_agreed(&self) -> bool {
+        matches!(self.phase, Phase::App)
+    }
+
+    /// Whether both sides have finished.
+    pub(super) const fn is_over(&self) -> bool {
+        self.fin_sent && self.fin_received
+    }
+
+    /// Whether its user may write now.
+    pub(super) fn can_write(&self) -> bool {
+        matches!(self.phase, Phase::App) && self.lines.is_empty() && !self.fin_owed && self.send_window > 0
     }
 
     /// A data frame of `length` bytes begins.
@@ -126,32 +184,54 @@ impl Stream {
         self.deadline = None;
     }
 
+    /// Writes what the user has, as far as there is room; with `whole`, all of it or nothing. Returns
+    /// how much that was.
+    pub(super) fn write_app(&mut self, bytes: &[u8], whole: bool, out: &mut Out<'_>) -> usize {
+        if !self.can_write() {
+            return 0;
+        }
+        let (flags, id, window) = (self.flags(), self.id, self.send_window);
+        let sent = if whole && (out.data_room() < bytes.len() || (window as usize) < bytes.len()) {
+            0
+        } else {
+            out.bytes(flags, id, window, bytes)
+        };
+        if sent > 0 {
+            self.handle_sent(sent);
+        }
+        sent
+    }
+
     /// Writes what is owed, as far as `out` and the peer's window have room.
     pub(super) fn write(
         &mut self,
         crypto: &impl Crypto,
         now: Instant,
         pinger: &mut Pinger,
+        protocols: &Protocols,
         out: &mut Out<'_>,
     ) -> Written {
+        if matches!(self.phase, Phase::Ended) {
+            return Written::Stays;
+        }
         if matches!(self.phase, Phase::Reset) {
             // One that the peer never heard of needs no reset.
             let gone = self.syn_owed || out.header(Header::new(Kind::WindowUpdate, RST, self.id, 0));
             return if gone { Written::Ended } else { Written::Stays };
         }
-        self.write_lines(out);
+        self.write_lines(protocols, out);
         self.write_payload(crypto, now, pinger, out);
         self.write_window_update(out);
         self.write_fin(out);
-        if self.fin_sent && self.fin_received { Written::Ended } else { Written::Stays }
+        if self.is_over() { Written::Ended } else { Written::Stays }
     }
 
-    fn write_lines(&mut self, out: &mut Out<'_>) {
+    fn write_lines(&mut self, protocols: &Protocols, out: &mut Out<'_>) {
         if self.lines.is_empty() {
             return;
         }
         let (flags, id, mut lines) = (self.flags(), self.id, self.lines);
-        let sent = out.data(flags, id, self.send_window, |room| lines.write(room));
+        let sent = out.data(flags, id, self.send_window, |room| lines.write(protocols, room));
         if sent > 0 {
             self.lines = lines;
             self.handle_sent(sent);
@@ -194,7 +274,7 @@ impl Stream {
         }
     }
 
-    fn write_fin(&mut self, out: &mut Out<'_>) {
+    pub(super) fn write_fin(&mut self, out: &mut Out<'_>) {
         let ended = self.fin_owed || (self.fin_received && matches!(self.phase, Phase::Echo(_)));
         let owes = match &self.phase {
             Phase::Echo(echo) => !echo.owed().is_empty(),

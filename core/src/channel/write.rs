@@ -24,6 +24,11 @@ impl<'a> Out<'a> {
         self.len += write(self.rest(0));
     }
 
+    /// Bytes of data that the next data frame can hold.
+    pub(super) fn data_room(&self) -> usize {
+        self.buf.len().saturating_sub(self.len + HEADER_LEN)
+    }
+
     /// Writes a frame that is a header only; false when it does not fit.
     pub(super) fn header(&mut self, header: Header) -> bool {
         match self.rest(0).first_chunk_mut::<HEADER_LEN>() {

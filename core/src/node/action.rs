@@ -5,7 +5,7 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::notice::Notice;
+use super::{notice::Notice, streams::StreamEvent};
 use crate::{
     crypto::PublicKey,
     id::{NodeId, PeerId},
@@ -177,6 +177,8 @@ pub enum Action {
         /// Bytes in the buffer.
         len: usize,
     },
+    /// Something happened on a stream of the embedder's.
+    Stream(StreamEvent),
     /// Something an embedder may want to know.
     Notify(Notice),
     /// Nothing more to do: wait for an event, or for this moment.

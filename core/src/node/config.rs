@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::{
     cluster::MemberConfig,
     crypto::SecretKey,
+    limits::CHANNEL_STREAMS,
     record::Record,
     refresh::{Bound, Configured},
     rng::Seed,
@@ -36,6 +37,11 @@ pub struct Config {
     pub bootnodes: Vec<Record>,
     /// Time between two pings inside a channel.
     pub ping_interval: Duration,
+    /// Names of the embedder's protocols (`/name/1.0.0`), spoken on streams inside channels.
+    pub protocols: Vec<String>,
+    /// Streams of one channel, both directions together; the table is allocated at the start, three for
+    /// each member.
+    pub streams: usize,
 }
 
 impl Config {
@@ -53,6 +59,8 @@ impl Config {
             hostname: None,
             bootnodes: Vec::new(),
             ping_interval: Duration::from_secs(5),
+            protocols: Vec::new(),
+            streams: CHANNEL_STREAMS,
         }
     }
 }

@@ -162,7 +162,7 @@ impl<C: Crypto> Node<C> {
             self.fail(now, id, Failure::NoRoom);
             return false;
         };
-        let channel = Channel::with_memory(admitted, now, *channel_config, channel_rng, memory);
+        let channel = Channel::with_memory(admitted, now, channel_config, channel_rng, memory);
         conn.stage = Stage::Channel(channel);
         conn.member = Some(member);
         if id.is_accepted() {
@@ -265,6 +265,7 @@ impl<C: Crypto> Node<C> {
                     return None;
                 }
                 channel.handle_timeout(now);
+                conn.resume |= channel.wants_bytes();
                 Some(conn.id)
             });
             let Some(id) = due else { return };
@@ -312,6 +313,7 @@ impl<C: Crypto> Node<C> {
         };
         let peer = self.peer_id(member);
         if was_confirmed {
+            self.connection_lost(id, peer, reason);
             let still_connected = self.has_channel(member);
             if !still_connected && !self.shutting_down {
                 self.cluster.handle_disconnected(now, member);

@@ -19,7 +19,9 @@ mod conns;
 mod discover;
 mod notice;
 mod poll;
+mod services;
 mod store;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -38,19 +40,20 @@ pub use config::Config;
 use conns::Conns;
 pub use notice::{Failure, Notice};
 pub use store::Store;
+pub use streams::{ProtocolId, StreamError, StreamEvent, StreamId, StreamWrite};
 pub use view::{ChannelView, Counters, MemberSnapshot, MemberView, Snapshot};
 
 use crate::{
-    channel::{ChannelConfig, Memory},
+    channel::{ChannelConfig, Memory, Protocols, ProtocolsError},
     cluster::{Cluster, ClusterError, MemberIndex, Origin},
     crypto::{Crypto, Identity, RustCrypto},
     discovery::{self, Discovery, LookupId},
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
-        CHANNEL_STREAMS, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER,
-        MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS,
-        NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
+        CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER, MAX_HOSTNAME,
+        MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE,
+        RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -74,6 +77,9 @@ pub enum ConfigError {
     /// The hostname is empty or longer than 253 bytes.
     #[error("the hostname to advertise is empty or longer than {MAX_HOSTNAME} bytes")]
     Hostname,
+    /// A name in [`Config::protocols`] is refused; positions count the node's own names before it.
+    #[error("the embedder's protocols are refused: {0}")]
+    Protocols(#[from] ProtocolsError),
     /// The own record cannot be built.
     #[error("the node's own record cannot be built: {0}")]
     Record(#[from] BuildError),
@@ -124,6 +130,8 @@ pub struct Node<C: Crypto = RustCrypto> {
     channel_config: ChannelConfig,
     /// Stream tables not in use: allocated once, handed from channel to channel.
     memories: Vec<Memory>,
+    /// Channels that ended: their streams' users are to be told. One event ends each connection once.
+    lost: VecDeque<(ConnId, PeerId, Failure)>,
     /// A connection that found no slot: closed next.
     turned_away: heapless::Vec<ConnId, 4>,
     own_store: Option<StoreId>,
@@ -195,6 +203,8 @@ impl<C: Crypto> Node<C> {
         for bootnode in &config.bootnodes {
             let _ = discovery.add_record(now, bootnode, false);
         }
+        let names = services::NAMES.into_iter().chain(config.protocols.iter().map(String::as_str));
+        let protocols = Protocols::new(names)?;
         let mut handshake_rng = seed.stream("handshake");
         // A member's channels, and as many attempts as may be under way at a time.
         let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS) + MAX_PENDING_INBOUND;
@@ -207,9 +217,11 @@ impl<C: Crypto> Node<C> {
             channel_rng: seed.stream("channel"),
             channel_config: ChannelConfig {
                 ping_interval: Some(config.ping_interval),
+                protocols,
                 ..ChannelConfig::default()
             },
-            memories: (0..channels).map(|_| Memory::new(CHANNEL_STREAMS)).collect(),
+            memories: (0..channels).map(|_| Memory::new(config.streams)).collect(),
+            lost: VecDeque::with_capacity(slots),
             now,
             local,
             votes: Votes::new(others),

@@ -48,6 +48,9 @@ impl<C: Crypto> Node<C> {
                 return Action::Send { to, len };
             }
         }
+        if let Some(action) = self.poll_streams() {
+            return action;
+        }
         if let Some(action) = self.poll_conns(now, buf) {
             return action;
         }
@@ -225,7 +228,7 @@ fn next_step<C: Crypto>(
             Stage::Responder(machine) => machine.poll_write(identity, buf),
             Stage::Channel(channel) => {
                 let len = channel.poll_write(identity.crypto(), now, buf);
-                conn.resume |= len > 0 && channel.has_frame_in_hand();
+                conn.resume |= len > 0 && channel.wants_bytes();
                 len
             }
             Stage::Dialling | Stage::Dead => 0,

@@ -25,7 +25,7 @@ impl Pair {
     fn new(options: (Options, Options), config: ChannelConfig, chunks: &[usize], buf: usize) -> Self {
         let (a, b) = finished_pair(options.0, options.1);
         Self {
-            ends: [channel(a, config), channel(b, config)],
+            ends: [channel(a, config.clone()), channel(b, config)],
             wire: Default::default(),
             pending: Default::default(),
             chunks: chunks.to_vec(),
