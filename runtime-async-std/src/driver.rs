@@ -15,8 +15,8 @@ use async_std::{
     task,
 };
 use coracle_core::{
-    limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
-    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId},
+    limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
+    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId, StreamId},
     time::Instant,
 };
 use futures::{
@@ -25,8 +25,13 @@ use futures::{
 };
 use tracing::{Instrument as _, debug, trace};
 
+mod streams;
+
+use self::streams::PeerStreams;
+pub(crate) use self::streams::Opened;
 use crate::{
     handle::{Handle, ToDriver},
+    peer_stream::{Gone, Incoming},
     sockets::Sockets,
     storage::{Storage, Written},
     stream::{FromStream, Stream, dial},
@@ -72,6 +77,7 @@ enum Woken {
     Stored(Written),
     Resolved(ResolveId, Vec<IpAddr>),
     Message(Option<ToDriver>),
+    Attention(StreamId),
     LookAtInterfaces,
     Timeout,
 }
@@ -83,6 +89,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     storage: Storage,
     streams: BTreeMap<ConnId, Stream>,
+    peer_streams: PeerStreams,
     accepted: u64,
     /// Dials under way. One that the node gave up is aborted.
     dials: BTreeMap<ConnId, AbortHandle>,
@@ -107,6 +114,7 @@ impl Driver {
         let subscribe = from_start.clone().deactivate();
         let (done, stopped) = channel::bounded::<Infallible>(1);
         let (stream_tx, stream_rx) = channel::bounded(256);
+        let (incoming_tx, incoming) = channel::bounded(MAX_NEGOTIATING_STREAMS);
         let (resolved_tx, resolved_rx) = channel::unbounded();
         let peer_id = node.identity().peer_id();
         let driver = Self {
@@ -115,6 +123,7 @@ impl Driver {
             sockets,
             storage,
             streams: BTreeMap::new(),
+            peer_streams: PeerStreams::new(incoming_tx),
             accepted: 0,
             dials: BTreeMap::new(),
             stream_tx,
@@ -141,6 +150,7 @@ impl Driver {
             to,
             notices: subscribe,
             from_start: Arc::new(Mutex::new(Some(from_start))),
+            incoming: Arc::new(Mutex::new(Some(Incoming(incoming)))),
             stopped,
         }
     }
@@ -159,6 +169,7 @@ impl Driver {
             }
             self.handle(woken);
         }
+        self.peer_streams.end_all(None, Gone::Stopped);
         // Writers still have farewells to write; they end with the streams.
         self.streams.clear();
         let grace = async_std::future::timeout(STORE_GRACE, self.write_what_is_owed()).await;
@@ -192,6 +203,7 @@ impl Driver {
             written = received(&self.storage.from).fuse() => Woken::Stored(written),
             (id, addresses) = received(&self.resolved_rx).fuse() => Woken::Resolved(id, addresses),
             message = self.next_message().fuse() => Woken::Message(message),
+            id = received(&self.peer_streams.attention).fuse() => Woken::Attention(id),
             () = sleep_until(Some(self.clock.at(interfaces))).fuse() => Woken::LookAtInterfaces,
             () = sleep_until(deadline).fuse() => Woken::Timeout,
         }
@@ -218,6 +230,7 @@ impl Driver {
             Woken::Stored(Written { id, ok: false }) => self.node.handle_event(now, Event::StoreFailed(id)),
             Woken::Resolved(id, addresses) => self.node.handle_event(now, Event::Resolved(id, &addresses)),
             Woken::Message(message) => self.message(now, message),
+            Woken::Attention(id) => self.attend(now, id),
             Woken::LookAtInterfaces => self.look_at_interfaces(),
             Woken::Timeout => self.node.handle_timeout(now),
         }
@@ -230,6 +243,7 @@ impl Driver {
                 let _ = answer.send(self.node.request(now, command));
                 self.shutting_down |= shutdown;
             }
+            Some(ToDriver::Open(peer, protocol, answer)) => self.open_stream(now, peer, protocol, answer),
             Some(ToDriver::Snapshot(answer)) => {
                 let _ = answer.send(self.node.snapshot());
             }
@@ -328,6 +342,7 @@ impl Driver {
                     }
                 }
                 Action::Resume { conn } => self.offer(now, conn),
+                Action::Stream(event) => self.peer_stream_event(now, event),
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use coracle_core::{
-    limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
-    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId},
+    limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
+    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId, StreamId},
     time::Instant,
 };
 use tokio::{
@@ -21,8 +21,13 @@ use tokio::{
 };
 use tracing::{Instrument as _, debug, trace};
 
+mod streams;
+
+use self::streams::PeerStreams;
+pub(crate) use self::streams::Opened;
 use crate::{
     handle::{Handle, ToDriver},
+    peer_stream::{Gone, Incoming},
     sockets::Sockets,
     storage::{Storage, Written},
     stream::{FromStream, Stream, dial},
@@ -68,6 +73,7 @@ enum Woken {
     Stored(Written),
     Resolved(ResolveId, Vec<IpAddr>),
     Message(Option<ToDriver>),
+    Attention(StreamId),
     LookAtInterfaces,
     Timeout,
 }
@@ -79,6 +85,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     storage: Storage,
     streams: BTreeMap<ConnId, Stream>,
+    peer_streams: PeerStreams,
     accepted: u64,
     /// Dials under way. One that the node gave up is aborted.
     dials: BTreeMap<ConnId, AbortHandle>,
@@ -102,6 +109,7 @@ impl Driver {
         let subscribe = notices.downgrade();
         let (done, stopped) = watch::channel(false);
         let (stream_tx, stream_rx) = mpsc::channel(256);
+        let (incoming_tx, incoming) = mpsc::channel(MAX_NEGOTIATING_STREAMS);
         let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
         let peer_id = node.identity().peer_id();
         let driver = Self {
@@ -110,6 +118,7 @@ impl Driver {
             sockets,
             storage,
             streams: BTreeMap::new(),
+            peer_streams: PeerStreams::new(incoming_tx),
             accepted: 0,
             dials: BTreeMap::new(),
             stream_tx,
@@ -136,6 +145,7 @@ impl Driver {
             to,
             notices: subscribe,
             from_start: Arc::new(Mutex::new(Some(from_start))),
+            incoming: Arc::new(Mutex::new(Some(Incoming(incoming)))),
             stopped,
         }
     }
@@ -152,6 +162,7 @@ impl Driver {
             let woken = self.wait(&mut interfaces).await;
             self.handle(woken);
         }
+        self.peer_streams.end_all(None, Gone::Stopped);
         // Writers still have farewells to write; they end with the streams.
         self.streams.clear();
         let grace = tokio::time::timeout(STORE_GRACE, self.write_what_is_owed()).await;
@@ -185,6 +196,7 @@ impl Driver {
             Some(written) = self.storage.from.recv() => Woken::Stored(written),
             Some((id, addresses)) = self.resolved_rx.recv() => Woken::Resolved(id, addresses),
             message = self.messages.recv(), if !self.shutting_down => Woken::Message(message),
+            Some(id) = self.peer_streams.attention.recv() => Woken::Attention(id),
             _ = interfaces.tick() => Woken::LookAtInterfaces,
             () = sleep_until(deadline) => Woken::Timeout,
         }
@@ -207,6 +219,7 @@ impl Driver {
             Woken::Stored(Written { id, ok: false }) => self.node.handle_event(now, Event::StoreFailed(id)),
             Woken::Resolved(id, addresses) => self.node.handle_event(now, Event::Resolved(id, &addresses)),
             Woken::Message(message) => self.message(now, message),
+            Woken::Attention(id) => self.attend(now, id),
             Woken::LookAtInterfaces => self.look_at_interfaces(),
             Woken::Timeout => self.node.handle_timeout(now),
         }
@@ -219,6 +232,7 @@ impl Driver {
                 let _ = answer.send(self.node.request(now, command));
                 self.shutting_down |= shutdown;
             }
+            Some(ToDriver::Open(peer, protocol, answer)) => self.open_stream(now, peer, protocol, answer),
             Some(ToDriver::Snapshot(answer)) => {
                 let _ = answer.send(self.node.snapshot());
             }
@@ -316,7 +330,7 @@ impl Driver {
                     }
                 }
                 Action::Resume { conn } => self.offer(now, conn),
-                Action::Stream(event) => trace!(?event),
+                Action::Stream(event) => self.peer_stream_event(now, event),
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {

@@ -28,16 +28,18 @@
 //! ```
 //!
 //! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
-//! loop), `stream` (one TCP connection), `storage` (the store's thread), `handle` (what the
-//! embedder holds).
+//! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
+//! `storage` (the store's thread), `handle` (what the embedder holds).
 
 mod driver;
 mod handle;
+mod peer_stream;
 mod sockets;
 mod storage;
 mod stream;
 
 pub use handle::{Handle, Stopped};
+pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
 pub use sockets::{BindError, Listen, Sockets};
 pub use storage::NoStore;
 

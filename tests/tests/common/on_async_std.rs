@@ -8,7 +8,9 @@ use std::{future::Future, time::Duration};
 use async_broadcast::RecvError;
 
 pub(crate) use async_std::{task::sleep, test};
-pub(crate) use coracle_async_std::{Handle, Listen, NoStore, Sockets, Stopped, start};
+pub(crate) use coracle_async_std::{
+    Handle, Incoming, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped, start,
+};
 use coracle_core::node::Notice;
 use futures::channel::oneshot;
 
@@ -39,4 +41,9 @@ pub(crate) fn spawn<T: Send + 'static>(
     let (done, result) = oneshot::channel();
     async_std::task::spawn(async move { done.send(future.await) });
     result
+}
+
+/// The stream as the traits of `futures` have it: it has them.
+pub(crate) fn futures_io(stream: PeerStream) -> PeerStream {
+    stream
 }

@@ -6,7 +6,9 @@
 use std::{future::Future, time::Duration};
 
 use coracle_core::node::Notice;
-pub(crate) use coracle_tokio::{Handle, Listen, NoStore, Sockets, Stopped, start};
+pub(crate) use coracle_tokio::{
+    Handle, Incoming, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped, start,
+};
 use futures::channel::oneshot;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 pub(crate) use tokio::{test, time::sleep};
@@ -38,4 +40,9 @@ pub(crate) fn spawn<T: Send + 'static>(
     let (done, result) = oneshot::channel();
     tokio::spawn(async move { done.send(future.await) });
     result
+}
+
+/// The stream as the traits of `futures` have it.
+pub(crate) fn futures_io(stream: PeerStream) -> tokio_util::compat::Compat<PeerStream> {
+    tokio_util::compat::TokioAsyncReadCompatExt::compat(stream)
 }

@@ -9,7 +9,7 @@ use super::adapter::{self, NoStore};
 use super::node::{Running, config, loopback, peer_id, within};
 
 /// Polls so often, with a moment for the node between two, and drops it then.
-async fn cancelled_after(polls: u32, future: impl Future) {
+pub(super) async fn cancelled_after(polls: u32, future: impl Future) {
     let mut future = pin!(future);
     for _ in 0..polls {
         if future.as_mut().now_or_never().is_some() {

@@ -9,3 +9,4 @@ pub(crate) mod mesh;
 #[path = "../../common/node.rs"]
 pub(crate) mod node;
 mod storage;
+mod streams;
