@@ -21,6 +21,9 @@ const _: () = assert!(MIN_PACKET_SIZE < MAX_PACKET_SIZE);
 
 /// How long a vote for our address counts.
 pub const VOTE_LIFETIME: Duration = Duration::from_secs(300);
+/// How often a start makes its record exceed one of the same key that somebody showed: more often only
+/// happens with two processes that have one key.
+pub const MAX_OWN_EXCEEDED: u8 = 4;
 /// After a failed write of the own record, the time until it is tried again.
 pub const STORE_RETRY: Duration = Duration::from_secs(2);
 
@@ -124,8 +127,34 @@ pub const MAX_INBOUND_PINGS: usize = 2;
 /// Ping streams that may end without an answer, in a row, before the channel is given up.
 pub const MAX_PING_FAILURES: u8 = 3;
 
+/// Largest message that the node's own protocols write, in bytes without its length (identify peers read
+/// 4,096 in one message).
+pub const MAX_SERVICE_MESSAGE: usize = 4_096;
+/// Least buffer to write such a message into, whole: the frame's length and tag, a yamux header, and the
+/// message's length.
+pub const SERVICE_WRITE_SIZE: usize = 2 + 16 + 12 + 2 + MAX_SERVICE_MESSAGE;
+/// Streams of the node's own protocols that a peer may have open at a time on one channel.
+pub const MAX_INBOUND_SERVICES: usize = 6;
+/// Time that one stream of the node's own protocols may take.
+pub const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a channel's first answered ping until its peer is asked about itself (`/charon/peerinfo/2.0.0`).
+pub const PEER_INFO_FIRST: Duration = Duration::from_secs(1);
+/// Time between two such questions; Charon asks as often.
+pub const PEER_INFO_INTERVAL: Duration = Duration::from_secs(60);
+/// After records could not be handed over, the time until it is tried again.
+pub const RECORDS_RETRY: Duration = Duration::from_secs(5);
+/// Signatures of records that one member can make us check in a burst: every record of a full cluster twice.
+pub const MAX_RECORD_CHECKS: u32 = 2 * MAX_MEMBERS as u32;
+/// Time in which a member earns one more.
+pub const RECORD_CHECK_EVERY: Duration = Duration::from_millis(100);
+/// Longest text that is kept of a member's own word about itself, in bytes.
+pub const MAX_INFO_TEXT: usize = 32;
+/// Longest agent version of a libp2p identify that is kept, in bytes.
+pub const MAX_AGENT: usize = 64;
+/// Longest lock hash, in bytes.
+pub const MAX_LOCK_HASH: usize = 32;
 /// Protocols that the streams of a node can speak, its own among them.
-pub const MAX_PROTOCOLS: usize = 40;
+pub const MAX_PROTOCOLS: usize = 24;
 /// Inbound streams of one channel that have not agreed on a protocol yet: the accept backlog.
 pub const MAX_NEGOTIATING_STREAMS: usize = 32;
 /// Streams of a channel that only the node itself opens, whatever the peer and the embedder hold. Fewer in
@@ -149,6 +178,9 @@ const _: () = assert!(CHANNEL_WRITE_SIZE >= 2 + 16 + 12 + 32, "a ping fits");
 const _: () = assert!(YAMUX_WINDOW_UPDATE < YAMUX_WINDOW);
 const _: () = assert!(MAX_INBOUND_PINGS < DEFAULT_STREAMS);
 const _: () = assert!(MAX_CHANNEL_EVENTS >= 4);
+// The key, two addresses, our view of the peer's, two short texts, and every protocol's name.
+const _: () =
+    assert!(39 + 3 * 32 + 2 * 40 + (MAX_PROTOCOLS + 1) * (MAX_PROTOCOL_NAME + 3) <= MAX_SERVICE_MESSAGE);
 const _: () = assert!(STREAM_HOARD_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- discovery (discv5) ---

@@ -33,6 +33,7 @@ pub use app::{StreamEnd, StreamNews};
 pub use event::{ChannelError, ChannelEvent, CloseReason, Refusal, Side};
 pub use mux::Memory;
 pub use protocols::{Protocols, ProtocolsError};
+pub(crate) use select::PING_NAME;
 pub use select::SelectError;
 pub use streams::{Offered, Payload, Written};
 pub use yamux::YamuxError;

@@ -10,6 +10,9 @@ use crate::{
 
 use super::protocols::Protocols;
 
+/// The protocol of pings, as identify names it.
+pub(crate) const PING_NAME: &[u8] = b"/ipfs/ping/1.0.0";
+
 /// The protocols that we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -24,7 +27,7 @@ impl Protocol {
     pub(super) const fn fixed_name(self) -> Option<&'static [u8]> {
         match self {
             Self::Yamux => Some(YAMUX),
-            Self::Ping => Some(b"/ipfs/ping/1.0.0"),
+            Self::Ping => Some(PING_NAME),
             Self::App(_) => None,
         }
     }

@@ -11,6 +11,8 @@ pub enum Origin {
     Database,
     /// A peer told us by discv5: the member itself in a handshake, or another in an answer.
     Discovered,
+    /// A member told us inside its channel (`/coracle/records/1.0.0`).
+    Exchanged,
     /// The cluster file.
     Lock,
     /// The member dialled us.
@@ -24,6 +26,7 @@ impl Origin {
             Self::Hint => "hint",
             Self::Database => "database",
             Self::Discovered => "discv5",
+            Self::Exchanged => "member",
             Self::Lock => "lock",
             Self::Inbound => "inbound",
         }

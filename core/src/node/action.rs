@@ -103,6 +103,9 @@ pub enum Event<'a> {
     Resolved(ResolveId, &'a [IpAddr]),
     /// The addresses of the interfaces that the sockets listen on.
     Interfaces(&'a [IpAddr]),
+    /// The wall clock now, in milliseconds since 1970: at the start it came with the configuration; tell
+    /// it again when it was set, and every few minutes. Only what members are told of our clock depends on it.
+    WallClock(u64),
 }
 
 /// What a member's entry in the node database holds.

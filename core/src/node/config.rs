@@ -3,6 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;
 
+use super::services::LocalInfo;
 use crate::{
     cluster::MemberConfig,
     crypto::SecretKey,
@@ -39,6 +40,8 @@ pub struct Config {
     pub ping_interval: Duration,
     /// Names of the embedder's protocols (`/name/1.0.0`), spoken on streams inside channels.
     pub protocols: Vec<String>,
+    /// What Charon's peerinfo protocol says of us.
+    pub info: LocalInfo,
     /// Streams of one channel, both directions together; the table is allocated at the start, three for
     /// each member.
     pub streams: usize,
@@ -60,6 +63,7 @@ impl Config {
             bootnodes: Vec::new(),
             ping_interval: Duration::from_secs(5),
             protocols: Vec::new(),
+            info: LocalInfo::new(),
             streams: CHANNEL_STREAMS,
         }
     }

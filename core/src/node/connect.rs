@@ -122,7 +122,8 @@ impl<C: Crypto> Node<C> {
             let finished = self.finish_handshake(now, id);
             // Events that wait may be what keeps the channel from taking more.
             let told = self.channel_events(now, id);
-            if n == 0 && !finished && !told {
+            let served = self.service_bytes(now, id, bytes.get(taken..).unwrap_or_default());
+            if n == 0 && !finished && !told && !served {
                 return taken;
             }
         }
@@ -245,10 +246,12 @@ impl<C: Crypto> Node<C> {
                     let peer = self.peer_id(member);
                     self.notify(Notice::Ping { peer, conn: id, rtt });
                     self.deduplicate(now, member, id);
+                    self.serve(now, member);
                 }
                 ChannelEvent::Closed { reason, .. } => self.fail(now, id, Failure::Channel(reason)),
                 ChannelEvent::StreamRefused { .. } => self.counters.streams_refused += 1,
-                ChannelEvent::Ready { .. } | ChannelEvent::PingUnsupported => {}
+                ChannelEvent::PingUnsupported => self.serve(now, member),
+                ChannelEvent::Ready { .. } => {}
             }
         }
     }
@@ -313,7 +316,7 @@ impl<C: Crypto> Node<C> {
         };
         let peer = self.peer_id(member);
         if was_confirmed {
-            self.connection_lost(id, peer, reason);
+            self.connection_lost(id, member, reason);
             let still_connected = self.has_channel(member);
             if !still_connected && !self.shutting_down {
                 self.cluster.handle_disconnected(now, member);

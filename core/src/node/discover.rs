@@ -2,10 +2,11 @@
 
 use super::{Node, notice::Notice};
 use crate::{
-    cluster::{Origin, RecordOutcome},
+    cluster::{MemberIndex, Origin, RecordOutcome},
     crypto::Crypto,
     discovery,
     record::Record,
+    refresh::OwnSeen,
     time::Instant,
 };
 
@@ -14,7 +15,10 @@ impl<C: Crypto> Node<C> {
     pub(super) fn route_discovery(&mut self, now: Instant) {
         while let Some(event) = self.discovery.poll_event() {
             match event {
-                discovery::Event::RecordSeen { record, .. } => self.record_seen(now, &record),
+                discovery::Event::RecordSeen { record, .. } => {
+                    self.record_seen(now, &record, Origin::Discovered, None);
+                }
+                discovery::Event::OwnRecordSeen { record, .. } => self.own_record_seen(&record),
                 discovery::Event::Vote { from, observed } => self.voted(now, from, observed),
                 discovery::Event::Equivocation { record, .. } => self.conflict(&record),
                 discovery::Event::LookupDone { lookup, found, .. } => {
@@ -22,7 +26,7 @@ impl<C: Crypto> Node<C> {
                         *slot = None;
                     }
                     if let Some(record) = &found {
-                        self.record_seen(now, record);
+                        self.record_seen(now, record, Origin::Discovered, None);
                     }
                     self.lookup_done(lookup, found.as_ref());
                 }
@@ -31,20 +35,41 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    fn record_seen(&mut self, now: Instant, record: &Record) {
+    /// Somebody shows a record: `teller`, if it was a member inside its channel.
+    pub(super) fn record_seen(
+        &mut self,
+        now: Instant,
+        record: &Record,
+        origin: Origin,
+        teller: Option<MemberIndex>,
+    ) {
         let Some(index) = self.cluster.index_of(record.public_key()) else { return };
         let (peer, seq) = (self.peer_id(index), record.seq());
-        match self.cluster.handle_record(now, record, Origin::Discovered) {
+        match self.cluster.handle_record(now, record, origin) {
             RecordOutcome::Updated => {
                 // One that the files had no record of came in like any stranger's.
                 if self.discovery.node(&record.node_id()).is_none_or(|node| !node.member) {
                     let _ = self.discovery.add_record(now, record, true);
                 }
+                self.services.owe_record(index.position(), teller);
                 self.notify(Notice::PeerRecord { peer, seq, addresses: *record.addresses() });
             }
             RecordOutcome::Conflict => self.conflict(record),
             RecordOutcome::Known | RecordOutcome::NotAMember => {}
         }
+    }
+
+    /// Somebody shows a record of our own (rule E5).
+    pub(super) fn own_record_seen(&mut self, record: &Record) {
+        let (seq, outcome) = (record.seq(), self.local.handle_seen(&self.identity, record));
+        let again = outcome == OwnSeen::KeyUsedTwice && seq <= self.key_used_twice;
+        if outcome == OwnSeen::Known || again {
+            return;
+        }
+        if outcome == OwnSeen::KeyUsedTwice {
+            self.key_used_twice = seq;
+        }
+        self.notify(Notice::OwnRecordSeen { seq, outcome });
     }
 
     /// A member signed two contents under one number. The first is kept; people are to know.

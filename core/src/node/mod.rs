@@ -39,6 +39,8 @@ pub use action::{
 pub use config::Config;
 use conns::Conns;
 pub use notice::{Failure, Notice};
+use services::Services;
+pub use services::{LocalInfo, LocalInfoError, PeerInfo};
 pub use store::Store;
 pub use streams::{ProtocolId, StreamError, StreamEvent, StreamId, StreamWrite};
 pub use view::{ChannelView, Counters, MemberSnapshot, MemberView, Snapshot};
@@ -53,7 +55,7 @@ use crate::{
     limits::{
         CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER, MAX_HOSTNAME,
         MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE,
-        RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, STORE_RETRY,
+        RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, SERVICE_WRITE_SIZE, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -65,6 +67,7 @@ use crate::{
 pub const MIN_BUFFER: usize = {
     let channel =
         if CHANNEL_WRITE_SIZE > HANDSHAKE_WRITE_SIZE { CHANNEL_WRITE_SIZE } else { HANDSHAKE_WRITE_SIZE };
+    let channel = if channel > SERVICE_WRITE_SIZE { channel } else { SERVICE_WRITE_SIZE };
     if channel > MAX_PACKET_SIZE { channel } else { MAX_PACKET_SIZE }
 };
 
@@ -80,6 +83,9 @@ pub enum ConfigError {
     /// A name in [`Config::protocols`] is refused; positions count the node's own names before it.
     #[error("the embedder's protocols are refused: {0}")]
     Protocols(#[from] ProtocolsError),
+    /// What the node says of itself is refused.
+    #[error(transparent)]
+    Info(#[from] LocalInfoError),
     /// The own record cannot be built.
     #[error("the node's own record cannot be built: {0}")]
     Record(#[from] BuildError),
@@ -121,6 +127,9 @@ pub struct Node<C: Crypto = RustCrypto> {
     now: Instant,
     local: LocalRecord,
     votes: Votes,
+    /// The highest number of an own record that another process signed, as far as that was told.
+    key_used_twice: u64,
+    services: Services,
     discovery: Discovery,
     cluster: Cluster,
     conns: Conns,
@@ -205,6 +214,7 @@ impl<C: Crypto> Node<C> {
         }
         let names = services::NAMES.into_iter().chain(config.protocols.iter().map(String::as_str));
         let protocols = Protocols::new(names)?;
+        config.info.check()?;
         let mut handshake_rng = seed.stream("handshake");
         // A member's channels, and as many attempts as may be under way at a time.
         let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS) + MAX_PENDING_INBOUND;
@@ -225,6 +235,8 @@ impl<C: Crypto> Node<C> {
             now,
             local,
             votes: Votes::new(others),
+            key_used_twice: 0,
+            services: Services::new(now, config.wall_clock_ms, config.info, others, channels),
             discovery,
             conns: Conns::new(slots),
             turned_away: heapless::Vec::new(),
@@ -287,6 +299,7 @@ impl<C: Crypto> Node<C> {
             Event::StoreFailed(id) => self.stored(now, id, false),
             Event::Resolved(id, addresses) => self.resolved(now, id, addresses),
             Event::Interfaces(addresses) => self.interfaces(now, addresses),
+            Event::WallClock(ms) => self.services.set_wall_clock(now, ms),
         }
     }
 
@@ -300,6 +313,7 @@ impl<C: Crypto> Node<C> {
             }
         }
         self.connection_timeouts(now);
+        self.services.handle_timeout(now);
         if self.running && !self.shutting_down {
             self.discovery.handle_timeout(now);
             self.route_discovery(now);
@@ -396,9 +410,21 @@ impl<C: Crypto> Node<C> {
             return;
         }
         self.votes.cast(now, from, observed);
+        self.count_votes(now, observed.is_ipv4());
+    }
+
+    /// A member saw a connection of ours come from `ip`.
+    fn voted_address(&mut self, now: Instant, from: NodeId, ip: IpAddr) {
+        if self.cluster.index_of_node(&from).is_some() {
+            self.votes.cast_address(now, from, ip);
+            self.count_votes(now, ip.is_ipv4());
+        }
+    }
+
+    fn count_votes(&mut self, now: Instant, ipv4: bool) {
         let needed = quorum(self.peer_stores.len() + 1, self.cluster.connected());
-        let current = self.local.sources().voted(observed.is_ipv4());
-        if let Some(voted) = self.votes.winner(now, observed.is_ipv4(), needed, current) {
+        let current = self.local.sources().voted(ipv4);
+        if let Some(voted) = self.votes.winner(now, ipv4, needed, current) {
             self.local.handle_sources(&self.identity, |s| s.set_voted(voted));
         }
     }

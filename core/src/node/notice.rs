@@ -9,7 +9,7 @@ use crate::{
     handshake::HandshakeError,
     id::{NodeId, PeerId},
     record::Addresses,
-    refresh::{RefreshError, Source},
+    refresh::{OwnSeen, RefreshError, Source},
 };
 
 /// Why a connection ended, or a dial failed.
@@ -67,6 +67,14 @@ pub enum Notice {
     StoreFailed,
     /// No newer own record can be made.
     RefreshFailed(RefreshError),
+    /// Somebody showed a record of our own that is not the one in force: our store was lost, or another
+    /// process uses our key.
+    OwnRecordSeen {
+        /// Its sequence number.
+        seq: u64,
+        /// What became of it; never [`OwnSeen::Known`].
+        outcome: OwnSeen,
+    },
     /// A member has a newer record.
     PeerRecord {
         /// The member.

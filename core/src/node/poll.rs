@@ -48,6 +48,12 @@ impl<C: Crypto> Node<C> {
                 return Action::Send { to, len };
             }
         }
+        if self.running
+            && !self.shutting_down
+            && let Some(action) = self.poll_services(now, buf)
+        {
+            return action;
+        }
         if let Some(action) = self.poll_streams() {
             return action;
         }
@@ -71,6 +77,7 @@ impl<C: Crypto> Node<C> {
         if self.running {
             next = earlier(next, self.cluster.next_timeout());
             next = earlier(next, self.discovery.next_timeout());
+            next = earlier(next, self.services.next_timeout());
         }
         if let Some(hostname) = &self.hostname {
             next = earlier(next, earlier(Some(hostname.next), hostname.first_until));
@@ -97,6 +104,7 @@ impl<C: Crypto> Node<C> {
                 self.discovery.set_local_record(now, &record);
                 self.running = true;
                 self.cluster.start(now);
+                self.services.handle_published();
                 let source = self.local.sources().strongest_source();
                 Action::Notify(Notice::Published {
                     seq: record.seq(),

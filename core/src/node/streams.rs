@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     channel::{Channel, Payload, StreamEnd, StreamNews},
+    cluster::MemberIndex,
     crypto::Crypto,
     id::PeerId,
     time::Instant,
@@ -281,7 +282,9 @@ impl<C: Crypto> Node<C> {
     }
 
     /// A channel is over: the users of its streams are to be told.
-    pub(super) fn connection_lost(&mut self, conn: ConnId, peer: PeerId, reason: Failure) {
+    pub(super) fn connection_lost(&mut self, conn: ConnId, member: MemberIndex, reason: Failure) {
+        self.services.handle_conn_end(conn, member);
+        let peer = self.peer_id(member);
         if self.lost.len() < self.lost.capacity() {
             self.lost.push_back((conn, peer, reason));
         } else {
@@ -289,7 +292,7 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    fn channel(&mut self, conn: ConnId) -> Option<&mut Channel> {
+    pub(super) fn channel(&mut self, conn: ConnId) -> Option<&mut Channel> {
         match self.conns.find(conn).filter(|conn| conn.is_channel()).map(|conn| &mut conn.stage) {
             Some(Stage::Channel(channel)) => Some(channel),
             _ => None,

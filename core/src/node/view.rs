@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 use core::{net::SocketAddr, time::Duration};
 
-use super::{Node, action::ConnId, conns::Stage};
+use super::{Node, action::ConnId, conns::Stage, services::PeerInfo};
 use crate::{
     cluster::{Member, Origin, Reachability},
     crypto::{Crypto, Identity},
     discovery::Discovery,
     id::{NodeId, PeerId},
+    limits::MAX_AGENT,
     record::Record,
 };
 
@@ -33,6 +34,12 @@ pub struct Counters {
     pub record_conflicts: u64,
     /// Streams of members that were refused (an unknown protocol, or too many).
     pub streams_refused: u64,
+    /// Records that members showed us and that are none, or were too many.
+    pub records_refused: u64,
+    /// Records of keys outside the cluster that members showed us.
+    pub records_of_strangers: u64,
+    /// Answers of members about themselves without a timestamp.
+    pub peer_infos_refused: u64,
     /// Notices that found no room because the driver did not poll.
     pub notices_dropped: u64,
 }
@@ -63,6 +70,10 @@ pub struct MemberView<'a> {
     pub record: Option<&'a Record>,
     /// Whether and why it can be reached.
     pub reachability: Reachability,
+    /// What software it says it is (libp2p identify); empty until it said so.
+    pub agent: &'a str,
+    /// What it says of itself by Charon's peerinfo protocol.
+    pub info: Option<&'a PeerInfo>,
     /// The channel in use.
     pub channel: Option<ChannelView>,
     /// Channels there are: two after a simultaneous dial with a peer that does not deduplicate.
@@ -80,6 +91,10 @@ pub struct MemberSnapshot {
     pub record: Option<Record>,
     /// Whether and why it can be reached.
     pub reachability: Reachability,
+    /// What software it says it is (libp2p identify); empty until it said so.
+    pub agent: heapless::String<MAX_AGENT>,
+    /// What it says of itself by Charon's peerinfo protocol.
+    pub info: Option<PeerInfo>,
     /// The channel in use.
     pub channel: Option<ChannelView>,
     /// Channels there are.
@@ -136,6 +151,8 @@ impl<C: Crypto> Node<C> {
             peer_id: member.peer_id,
             record: member.record.cloned(),
             reachability: member.reachability,
+            agent: heapless::String::try_from(member.agent).unwrap_or_default(),
+            info: member.info.cloned(),
             channel: member.channel,
             channels: member.channels,
         });
@@ -165,12 +182,15 @@ impl<C: Crypto> Node<C> {
                 _ => None,
             },
         });
+        let known = self.services.peers.get(index.position());
         MemberView {
             position: member.position(),
             peer_id: member.peer_id(),
             node_id: member.node_id(),
             record: member.record(),
             reachability: member.reachability(),
+            agent: known.map_or("", |peer| peer.agent.as_str()),
+            info: known.and_then(|peer| peer.info.as_ref()),
             channel,
             channels: channels().count(),
         }

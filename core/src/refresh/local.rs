@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::{Crypto, Identity},
-    limits::STORE_RETRY,
+    limits::{MAX_OWN_EXCEEDED, STORE_RETRY},
     record::{Addresses, BuildError, Builder, Record},
     refresh::Sources,
     time::Instant,
@@ -28,6 +28,20 @@ pub enum RefreshError {
     /// The sequence number is at its end (2⁶⁴ − 1): this key can have no newer record.
     #[error("the record's sequence number is at its end: this key can have no newer record")]
     SequenceExhausted,
+}
+
+/// What a record of our own key means that somebody showed us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnSeen {
+    /// Nothing: it is not ours, not newer, or what is in force.
+    Known,
+    /// It says what we would say, under a higher number: it is adopted as it is.
+    Adopted,
+    /// It says something else: a record above it follows.
+    Exceeded,
+    /// As before, and that has happened too often by now: another process uses our key. The record in
+    /// force stays, so that the two do not race each other upwards.
+    KeyUsedTwice,
 }
 
 /// What the machine wants, or tells.
@@ -79,6 +93,10 @@ pub struct LocalRecord {
     highest: Option<u64>,
     /// What the sources wanted when building failed: it is not tried again until that changes.
     gave_up_on: Option<Addresses>,
+    /// The number that the record in force must exceed, since somebody showed one of ours with it.
+    floor: Option<u64>,
+    /// How often that happened.
+    exceeded: u8,
 }
 
 impl LocalRecord {
@@ -108,6 +126,8 @@ impl LocalRecord {
             failed: None,
             highest,
             gave_up_on: None,
+            floor: None,
+            exceeded: 0,
         };
         local.update(identity);
         if matches!(local.phase, Phase::Settled) && !is_stored {
@@ -138,6 +158,36 @@ impl LocalRecord {
     pub fn handle_sources<C: Crypto>(&mut self, identity: &Identity<C>, change: impl FnOnce(&mut Sources)) {
         change(&mut self.sources);
         self.update(identity);
+    }
+
+    /// Somebody showed a verified record of our own: our store was lost, or another process has our key
+    /// (rule E5).
+    pub fn handle_seen<C: Crypto>(&mut self, identity: &Identity<C>, seen: &Record) -> OwnSeen {
+        let newest = self.next.as_ref().or(self.current.as_ref());
+        let ours = newest.map_or(0, Record::seq).max(self.highest.unwrap_or(0));
+        let known = |record: &Option<Record>| record.as_ref().is_some_and(|r| r.same_content(seen));
+        let foreign = seen.public_key() != identity.public_key();
+        let past = seen.seq() < ours || self.floor.is_some_and(|floor| seen.seq() <= floor);
+        if foreign || past || known(&self.next) || known(&self.current) {
+            return OwnSeen::Known;
+        }
+        if self.exceeded >= MAX_OWN_EXCEEDED {
+            return OwnSeen::KeyUsedTwice;
+        }
+        self.highest = Some(seen.seq());
+        let writing = matches!(self.phase, Phase::Storing | Phase::Stored);
+        let current = self.current.as_ref().map(|r| *r.addresses()).unwrap_or_default();
+        if !writing && seen.seq() > ours && *seen.addresses() == self.sources.desired(&current) {
+            // Only the number was lost.
+            self.floor = seen.seq().checked_sub(1);
+            self.next = Some(seen.clone());
+            self.phase = Phase::Due;
+            return OwnSeen::Adopted;
+        }
+        self.exceeded += 1;
+        self.floor = Some(seen.seq());
+        self.update(identity);
+        OwnSeen::Exceeded
     }
 
     /// The record given out with [`Output::Store`] is on the disk.
@@ -213,10 +263,11 @@ impl LocalRecord {
         }
         let current = self.current.as_ref().map(|r| *r.addresses()).unwrap_or_default();
         let desired = self.sources.desired(&current);
-        if self.next.as_ref().is_some_and(|next| *next.addresses() == desired) {
+        let behind = |record: &Record| self.floor.is_some_and(|floor| record.seq() <= floor);
+        if self.next.as_ref().is_some_and(|next| *next.addresses() == desired && !behind(next)) {
             return;
         }
-        if self.current.is_some() && desired == current {
+        if self.current.as_ref().is_some_and(|record| !behind(record)) && desired == current {
             // Back where it was before anything was published: nothing is owed.
             self.next = None;
             self.phase = Phase::Settled;
@@ -225,7 +276,12 @@ impl LocalRecord {
         if self.gave_up_on == Some(desired) {
             return;
         }
-        match self.sign(identity, &desired) {
+        self.replace(identity, &desired);
+    }
+
+    /// Signs a record with these addresses and the next number.
+    fn replace<C: Crypto>(&mut self, identity: &Identity<C>, desired: &Addresses) {
+        match self.sign(identity, desired) {
             Ok(record) => {
                 self.next = Some(record);
                 if !matches!(self.phase, Phase::Retry(_)) {
@@ -233,7 +289,7 @@ impl LocalRecord {
                 }
             }
             Err(error) => {
-                self.gave_up_on = Some(desired);
+                self.gave_up_on = Some(*desired);
                 self.failed = Some(Output::Failed(error));
             }
         }

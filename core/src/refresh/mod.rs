@@ -16,6 +16,6 @@ mod sources;
 mod tests;
 mod votes;
 
-pub use local::{LocalRecord, Output, RefreshError, Start};
+pub use local::{LocalRecord, Output, OwnSeen, RefreshError, Start};
 pub use sources::{Bound, Configured, Source, Sources};
 pub use votes::{Voted, Votes, quorum};

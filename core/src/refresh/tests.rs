@@ -297,3 +297,76 @@ proptest! {
         }
     }
 }
+
+/// Runs the machine until it is silent, with a store that answers; what was published last.
+fn settle(local: &mut LocalRecord) -> Option<Record> {
+    let mut published = None;
+    while let Some(output) = local.poll(&identity()) {
+        match output {
+            Output::Store(_) => local.handle_stored(),
+            Output::Published(record) => published = Some(record),
+            other => panic!("{other:?}"),
+        }
+    }
+    published
+}
+
+/// Rule E5: the store was lost, and peers remember.
+#[test]
+fn an_own_record_seen_is_exceeded_once_or_adopted() {
+    let mut local = start(None, None, configured(1));
+    assert_eq!(settle(&mut local), Some(at(1, 1_000)));
+    assert_eq!(local.handle_seen(&identity(), &at(1, 1_000)), OwnSeen::Known);
+    assert_eq!(local.handle_seen(&identity(), &at(2, 999)), OwnSeen::Known);
+    // Another content under a higher number; everybody shows it, and it counts once.
+    assert_eq!(local.handle_seen(&identity(), &at(2, 5_000)), OwnSeen::Exceeded);
+    assert_eq!(local.handle_seen(&identity(), &at(2, 5_000)), OwnSeen::Known);
+    assert_eq!(settle(&mut local), Some(at(1, 5_001)));
+    assert_eq!(local.handle_seen(&identity(), &at(2, 5_000)), OwnSeen::Known);
+    // The same content: adopted as it is.
+    assert_eq!(local.handle_seen(&identity(), &at(1, 7_000)), OwnSeen::Adopted);
+    assert_eq!(settle(&mut local), Some(at(1, 7_000)));
+    // The same number with another content.
+    assert_eq!(local.handle_seen(&identity(), &at(3, 7_000)), OwnSeen::Exceeded);
+    assert_eq!(settle(&mut local), Some(at(1, 7_001)));
+    // Not ours at all.
+    let other = Identity::new(RustCrypto, SecretKey::from_bytes(&[4; 32]).unwrap());
+    let other = Builder::new().sign(9_000, &other).unwrap();
+    assert_eq!(local.handle_seen(&identity(), &other), OwnSeen::Known);
+}
+
+#[test]
+fn one_seen_while_another_is_written_is_exceeded_after_it() {
+    let mut local = start(None, None, configured(1));
+    assert_eq!(local.poll(&identity()), Some(Output::Store(at(1, 1_000))));
+    assert_eq!(local.handle_seen(&identity(), &at(2, 5_000)), OwnSeen::Exceeded);
+    local.handle_stored();
+    assert_eq!(local.poll(&identity()), Some(Output::Published(at(1, 1_000))));
+    assert_eq!(local.poll(&identity()), Some(Output::Store(at(1, 5_001))));
+    // Seen before it is stored, and the address goes away and comes back: still owed.
+    let mut local = start(Some(at(1, 7)), None, configured(1));
+    assert_eq!(settle(&mut local), Some(at(1, 7)));
+    assert_eq!(local.handle_seen(&identity(), &at(2, 50)), OwnSeen::Exceeded);
+    local.handle_sources(&identity(), |s| *s = configured(3));
+    local.handle_sources(&identity(), |s| *s = configured(1));
+    assert_eq!(settle(&mut local), Some(at(1, 51)));
+}
+
+/// Two processes with one key, each shown what the other publishes: they stop.
+#[test]
+fn two_processes_with_one_key_do_not_race_upwards() {
+    let mut twins = [start(None, None, configured(1)), start(None, None, configured(2))];
+    let mut newest = twins.each_mut().map(|twin| settle(twin).unwrap());
+    let mut told = 0;
+    for _ in 0..50 {
+        for i in 0..2 {
+            told += u32::from(twins[i].handle_seen(&identity(), &newest[1 - i]) == OwnSeen::KeyUsedTwice);
+            if let Some(published) = settle(&mut twins[i]) {
+                newest[i] = published;
+            }
+        }
+    }
+    let highest = newest.iter().map(Record::seq).max().unwrap();
+    assert!(highest <= 1_000 + 2 * u64::from(crate::limits::MAX_OWN_EXCEEDED), "{highest}");
+    assert!(told > 0, "people are told");
+}

@@ -17,7 +17,9 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 struct Vote {
     voter: NodeId,
-    endpoint: SocketAddr,
+    ip: IpAddr,
+    /// The port, from those who can see it.
+    port: Option<u16>,
     cast: Instant,
 }
 
@@ -45,9 +47,21 @@ impl Votes {
     /// Takes a member's vote; it replaces the member's earlier one of the same family. The caller
     /// has made sure that `voter` is a member.
     pub fn cast(&mut self, now: Instant, voter: NodeId, endpoint: SocketAddr) {
+        self.put(Vote { voter, ip: endpoint.ip(), port: Some(endpoint.port()), cast: now });
+    }
+
+    /// The same from a member that sees the address only. Of a port that it named for this address
+    /// before nothing is taken back.
+    pub fn cast_address(&mut self, now: Instant, voter: NodeId, ip: IpAddr) {
         self.expire(now);
-        let vote = Vote { voter, endpoint, cast: now };
-        let same = |v: &Vote| v.voter == voter && v.endpoint.ip().is_ipv4() == endpoint.ip().is_ipv4();
+        let before = self.slots.iter().flatten().find(|vote| vote.voter == voter && vote.ip == ip);
+        let port = before.and_then(|vote| vote.port);
+        self.put(Vote { voter, ip, port, cast: now });
+    }
+
+    fn put(&mut self, vote: Vote) {
+        self.expire(vote.cast);
+        let same = |v: &Vote| v.voter == vote.voter && v.ip.is_ipv4() == vote.ip.is_ipv4();
         let slot = match self.slots.iter().position(|slot| slot.as_ref().is_some_and(same)) {
             Some(index) => Some(index),
             None => self.slots.iter().position(Option::is_none),
@@ -60,7 +74,7 @@ impl Votes {
     /// Forgets all votes for an address: it is known to be ours no longer.
     pub fn forget_address(&mut self, ip: IpAddr) {
         for slot in &mut self.slots {
-            if slot.is_some_and(|vote| vote.endpoint.ip() == ip) {
+            if slot.is_some_and(|vote| vote.ip == ip) {
                 *slot = None;
             }
         }
@@ -80,21 +94,23 @@ impl Votes {
         current: Option<SocketAddr>,
     ) -> Option<Voted> {
         self.expire(now);
-        let votes = || self.slots.iter().flatten().map(|vote| vote.endpoint).filter(|e| e.is_ipv4() == ipv4);
-        let for_ip = |ip: IpAddr| votes().filter(|e| e.ip() == ip).count();
-        let for_endpoint = |endpoint: SocketAddr| votes().filter(|e| *e == endpoint).count();
+        let ips = || self.slots.iter().flatten().map(|vote| vote.ip).filter(|ip| ip.is_ipv4() == ipv4);
+        let endpoints =
+            || self.slots.iter().flatten().filter_map(|vote| Some(SocketAddr::new(vote.ip, vote.port?)));
+        let for_ip = |ip: IpAddr| ips().filter(|other| *other == ip).count();
+        let for_endpoint = |endpoint: SocketAddr| endpoints().filter(|e| *e == endpoint).count();
         let current_ip = current.map(|current| current.ip()).filter(|ip| for_ip(*ip) >= quorum);
         let ip = match current_ip {
             Some(ip) => ip,
-            None => votes().map(|e| e.ip()).max_by_key(|ip| (for_ip(*ip), *ip))?,
+            None => ips().max_by_key(|ip| (for_ip(*ip), *ip))?,
         };
         if for_ip(ip) < quorum {
             return None;
         }
         let agreed = |endpoint: &SocketAddr| endpoint.ip() == ip && for_endpoint(*endpoint) >= quorum;
-        let endpoint = current
-            .filter(agreed)
-            .or_else(|| votes().filter(agreed).max_by_key(|endpoint| (for_endpoint(*endpoint), *endpoint)));
+        let endpoint = current.filter(agreed).or_else(|| {
+            endpoints().filter(agreed).max_by_key(|endpoint| (for_endpoint(*endpoint), *endpoint))
+        });
         Some(Voted { ip, port: endpoint.map(|endpoint| endpoint.port()) })
     }
 
@@ -148,6 +164,23 @@ mod tests {
         votes.cast(now, id(2), ([1, 1, 1, 1], 5).into());
         let voted = votes.winner(now, true, 2, None).unwrap();
         assert_eq!(voted, Voted { ip: [1, 1, 1, 1].into(), port: None });
+    }
+
+    /// A libp2p identify names an address; its port is a connection's, and counts for nothing.
+    #[test]
+    fn a_vote_for_the_address_alone() {
+        let mut votes = Votes::new(4);
+        let now = Instant::ZERO;
+        let ip: IpAddr = [1, 1, 1, 1].into();
+        votes.cast_address(now, id(1), ip);
+        votes.cast_address(now, id(2), ip);
+        assert_eq!(votes.winner(now, true, 2, None), Some(Voted { ip, port: None }));
+        votes.cast(now, id(1), SocketAddr::new(ip, 5));
+        votes.cast(now, id(2), SocketAddr::new(ip, 5));
+        votes.cast_address(now, id(2), ip);
+        assert_eq!(votes.winner(now, true, 2, None), Some(Voted { ip, port: Some(5) }));
+        votes.cast_address(now, id(2), [2, 2, 2, 2].into());
+        assert_eq!(votes.winner(now, true, 2, None), None, "one member, one vote");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod base58;
 pub mod base64url;
+pub mod delimited;
+pub mod messages;
 pub mod multiaddr;
 pub mod multistream;
 pub mod protobuf;
