@@ -23,8 +23,8 @@ use tracing::{Instrument as _, debug, trace};
 
 mod streams;
 
-use self::streams::PeerStreams;
 pub(crate) use self::streams::Opened;
+use self::streams::PeerStreams;
 use crate::{
     handle::{Handle, ToDriver},
     peer_stream::{Gone, Incoming},

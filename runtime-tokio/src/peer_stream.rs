@@ -151,11 +151,7 @@ impl PeerStream {
 }
 
 impl AsyncRead for PeerStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = self.poll_take(cx, buf.initialize_unfilled());
         read.map_ok(|n| buf.advance(n))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coracle_core::{
-    channel::{Channel, ChannelConfig, ChannelEvent},
+    channel::{Channel, ChannelConfig, ChannelEvent, Payload, Protocols, StreamNews},
     crypto::{Identity, SecretKey, TAG_LEN},
     handshake::{Admitted, Initiator, Options, Responder, StaticKey},
     limits::{CHANNEL_READ_SIZE, CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE},
@@ -33,6 +33,8 @@ struct Side {
     /// What arrived and was not taken.
     pending: Vec<u8>,
     buf: Vec<u8>,
+    /// Streams that were told of and have not ended; bytes taken from each and not released.
+    streams: Vec<(u32, usize)>,
     /// The channel has ended: nothing may come after that.
     over: bool,
 }
@@ -42,6 +44,7 @@ impl Side {
         let config = ChannelConfig {
             streams: STREAMS,
             ping_interval: Some(Duration::from_secs(5)),
+            protocols: Protocols::new(["/a", "/b"]).expect("two names"),
             ..ChannelConfig::default()
         };
         let mut rng = Seed::new([9; 32]).stream("channel");
@@ -51,13 +54,14 @@ impl Side {
             now,
             pending: Vec::new(),
             buf: vec![0; CHANNEL_READ_SIZE],
+            streams: Vec::new(),
             over: false,
         }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
         let what = input.byte();
-        match what & 7 {
+        match what & 15 {
             0 => {
                 let len = usize::from(input.byte());
                 self.frame(input.slice(len), false);
@@ -79,7 +83,7 @@ impl Side {
                 all.resize(usize::from(input.u16()).min(65_535 - TAG_LEN).max(12), 0);
                 self.frame(&all, false);
             }
-            3 => drop(self.write(if what & 8 == 0 { CHANNEL_READ_SIZE } else { CHANNEL_WRITE_SIZE })),
+            3 => drop(self.write(if what & 16 == 0 { CHANNEL_READ_SIZE } else { CHANNEL_WRITE_SIZE })),
             4 => {
                 self.now = self.now + Duration::from_millis(100) * u32::from(input.byte());
                 if self.channel.next_timeout().is_some_and(|at| at <= self.now) {
@@ -91,18 +95,90 @@ impl Side {
             6 => {
                 let _ = self.channel.ping(self.now);
             }
-            _ if what & 8 != 0 => self.channel.close(self.now),
-            _ => {
+            7 => {
                 let len = usize::from(input.byte());
-                let junk = what & 16 != 0;
-                if junk {
+                if what & 16 != 0 {
                     self.pending.extend_from_slice(input.slice(len));
                 } else {
                     self.frame(input.slice(len), true);
                 }
             }
+            8 => self.open(what >> 5 & 1),
+            9 => self.news(if what & 16 == 0 { usize::MAX } else { usize::from(input.byte()) }),
+            10 => self.write_stream(what & 16 != 0, input),
+            11 => self.use_stream(what >> 4, input),
+            12 => self.channel.close(self.now),
+            _ => {}
         }
         self.offer();
+    }
+
+    fn open(&mut self, protocol: u8) {
+        if let Some(stream) = self.channel.open_stream(self.now, protocol, true) {
+            assert!(self.streams.iter().all(|(other, _)| *other != stream), "{stream} is open already");
+            self.streams.push((stream, 0));
+        }
+    }
+
+    /// Hears what streams have to tell, and takes so many of the bytes that each offers.
+    fn news(&mut self, most: usize) {
+        while let Some(news) = self.channel.poll_stream(true, |_| true) {
+            match news {
+                StreamNews::Accepted { stream, .. } => {
+                    assert!(self.streams.iter().all(|(other, _)| *other != stream), "told twice");
+                    self.streams.push((stream, 0));
+                }
+                StreamNews::Data { stream, offset, len } => {
+                    assert!(len > 0 && offset + len <= self.pending.len(), "beyond what was received");
+                    let n = len.min(most);
+                    self.channel.take(stream, n);
+                    let known = self.streams.iter_mut().find(|(other, _)| *other == stream);
+                    known.expect("data of a stream that was told of").1 += n;
+                    if n == len {
+                        self.offer();
+                    }
+                }
+                StreamNews::Ended { stream, .. } => {
+                    let before = self.streams.len();
+                    self.streams.retain(|(other, _)| *other != stream);
+                    assert_eq!(self.streams.len() + 1, before, "{stream} ended twice");
+                }
+                StreamNews::Opened { .. } | StreamNews::Writable { .. } | StreamNews::Finished { .. } => {}
+            }
+        }
+    }
+
+    fn pick(&self, input: &mut Input<'_>) -> Option<usize> {
+        usize::from(input.byte()).checked_rem(self.streams.len())
+    }
+
+    fn write_stream(&mut self, finish: bool, input: &mut Input<'_>) {
+        let Some(i) = self.pick(input) else { return };
+        let bytes = vec![0x2a; usize::from(input.u16())];
+        let payload = Payload { bytes: &bytes, whole: false, finish };
+        let (id, now) = (self.streams[i].0, self.now);
+        let written = self.channel.write_stream(&NullCrypto, now, id, payload, &mut self.buf);
+        if let Some(written) = written {
+            assert!(written.taken <= bytes.len() && written.len <= self.buf.len());
+            self.check_frame(written.len);
+        }
+    }
+
+    fn use_stream(&mut self, how: u8, input: &mut Input<'_>) {
+        let Some(i) = self.pick(input) else { return };
+        let (id, held) = self.streams[i];
+        match how & 3 {
+            0 => {
+                self.channel.release(id, held);
+                self.streams[i].1 = 0;
+            }
+            1 => drop(self.channel.finish_stream(id)),
+            2 => {
+                self.streams.remove(i);
+                self.channel.reset_stream(id);
+            }
+            _ => drop(self.channel.limit_stream(id, Some(self.now + Duration::from_secs(1)))),
+        }
     }
 
     fn frame(&mut self, text: &[u8], bad: bool) {
@@ -127,12 +203,16 @@ impl Side {
     fn write(&mut self, room: usize) -> usize {
         let n = self.channel.poll_write(&NullCrypto, self.now, &mut self.buf[..room]);
         assert!(n <= room);
+        self.check_frame(n);
+        n
+    }
+
+    fn check_frame(&self, n: usize) {
         if n > 0 {
             let text = n.checked_sub(2 + TAG_LEN).expect("a frame has a length and a tag");
             assert!(text > 0, "an empty frame is written");
             assert_eq!(usize::from(u16::from_be_bytes([self.buf[0], self.buf[1]])), text + TAG_LEN);
         }
-        n
     }
 
     fn events(&mut self) {
@@ -142,11 +222,15 @@ impl Side {
         }
     }
 
-    /// Everything owed is written and every event is heard: then no whole frame may be left.
+    /// Everything owed is written, every event is heard, every stream is read: then no whole frame may be left.
     fn drain(&mut self) {
         for round in 0.. {
             assert!(round < 10_000, "it writes for ever");
             self.events();
+            self.news(usize::MAX);
+            for (id, held) in &mut self.streams {
+                self.channel.release(*id, std::mem::take(held));
+            }
             let wrote = self.write(CHANNEL_READ_SIZE);
             if self.offer() == 0 && wrote == 0 && self.channel.open_streams() <= STREAMS {
                 break;

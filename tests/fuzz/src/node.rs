@@ -7,7 +7,9 @@ use coracle_core::{
     crypto::{Crypto as _, SecretKey, TAG_LEN},
     id::{NodeId, PeerId},
     limits::CHANNEL_READ_SIZE,
-    node::{Action, Command, Config, ConnId, DialError, Event, Node, StoreId},
+    node::{
+        Action, Command, Config, ConnId, DialError, Event, Node, ProtocolId, StoreId, StreamEvent, StreamId,
+    },
     refresh::{Bound, Configured},
     rng::Seed,
     time::Instant,
@@ -47,6 +49,7 @@ struct Host {
     connections: BTreeMap<ConnId, Connection>,
     dials: Vec<ConnId>,
     stores: Vec<StoreId>,
+    streams: Vec<StreamId>,
     accepted: u64,
     deadline: Option<Instant>,
     buf: Vec<u8>,
@@ -74,6 +77,7 @@ impl Host {
         if head & 2 != 0 {
             config.configured = Configured { ip4: Some([10, 0, 0, 1].into()), ..Configured::default() };
         }
+        config.protocols = vec!["/a".into(), "/b".into()];
         if head & 4 != 0 {
             config.hostname = Some("node.example".into());
         }
@@ -84,6 +88,7 @@ impl Host {
             connections: BTreeMap::new(),
             dials: Vec::new(),
             stores: Vec::new(),
+            streams: Vec::new(),
             accepted: 0,
             deadline: None,
             buf: vec![0; CHANNEL_READ_SIZE],
@@ -194,9 +199,55 @@ impl Host {
             1 => Command::LookUp(NodeId([input.byte(); 32])),
             2 => Command::Hint(peer, address(input.byte())),
             3 => Command::Shutdown,
-            _ => return,
+            4 => {
+                self.streams.extend(self.node.open_stream(self.now, peer, ProtocolId(input.byte() & 1)).ok());
+                return;
+            }
+            _ => return self.use_stream(input),
         };
         let _ = self.node.request(self.now, command);
+    }
+
+    fn use_stream(&mut self, input: &mut Input<'_>) {
+        let Some(i) = usize::from(input.byte()).checked_rem(self.streams.len()) else { return };
+        let id = self.streams[i];
+        match input.byte() & 3 {
+            0 => self.node.reset_stream(id),
+            1 => self.node.finish_stream(id),
+            2 => self.node.release(id, usize::from(input.byte())),
+            _ => {
+                let bytes = vec![0x2a; usize::from(input.u16())];
+                let written = self.node.write_stream(self.now, id, &bytes, false, &mut self.buf);
+                if let Ok(written) = written {
+                    assert!(written.taken <= bytes.len());
+                    if written.len > 0 {
+                        self.wrote(written.conn, written.len);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wrote(&mut self, conn: ConnId, len: usize) {
+        assert!(len > 0 && len <= self.buf.len());
+        let connection = self.connections.get_mut(&conn).expect("a connection that there is");
+        assert!(!connection.writing, "a write before the one before was done");
+        connection.writing = true;
+    }
+
+    fn stream_event(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Accepted { stream, .. } => self.streams.push(stream),
+            StreamEvent::Data { stream, offset, len } => {
+                let pending = self.connections.get(&stream.conn()).map_or(0, |c| c.pending.len());
+                assert!(len > 0 && offset + len <= pending, "beyond what was received");
+                // Every second stream is read by halves.
+                self.node.take(stream, if self.streams.len() % 2 == 0 { len } else { len.div_ceil(2) });
+            }
+            StreamEvent::Ended { stream, .. } => self.streams.retain(|other| *other != stream),
+            StreamEvent::ConnectionLost { conn, .. } => self.streams.retain(|other| other.conn() != conn),
+            StreamEvent::Opened { .. } | StreamEvent::Writable { .. } | StreamEvent::Finished { .. } => {}
+        }
     }
 
     fn pick(&self, which: u8) -> Option<ConnId> {
@@ -237,12 +288,8 @@ impl Host {
                     self.deadline = deadline;
                     return;
                 }
-                Action::Write { conn, len } => {
-                    assert!(len > 0 && len <= self.buf.len());
-                    let connection = self.connections.get_mut(&conn).expect("a connection that there is");
-                    assert!(!connection.writing, "a write before the one before was done");
-                    connection.writing = true;
-                }
+                Action::Write { conn, len } => self.wrote(conn, len),
+                Action::Stream(event) => self.stream_event(event),
                 Action::Send { len, .. } => assert!(len > 0 && len <= self.buf.len()),
                 Action::Dial { conn, .. } => self.dials.push(conn),
                 Action::Close { conn } => {

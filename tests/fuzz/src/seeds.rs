@@ -151,7 +151,13 @@ mod step {
     pub(super) const WRITE: &[u8] = &[3];
     pub(super) const EVENTS: &[u8] = &[5];
     pub(super) const PING: &[u8] = &[6];
-    pub(super) const CLOSE: &[u8] = &[15];
+    pub(super) const CLOSE: &[u8] = &[12];
+    pub(super) const NEWS: &[u8] = &[9];
+    pub(super) const OPEN: &[u8] = &[8];
+    /// Writes 400 bytes on the first stream and finishes it.
+    pub(super) const SEND: &[u8] = &[26, 0, 1, 144];
+    /// Gives back what was taken from the first stream.
+    pub(super) const RELEASE: &[u8] = &[11, 0];
 
     pub(super) fn yamux(kind: u8, flags: u8, stream: u8, length: u16, text: &[u8]) -> Vec<u8> {
         let length = length.to_be_bytes();
@@ -168,10 +174,12 @@ mod step {
 }
 
 fn channels() -> Vec<(String, Vec<u8>)> {
-    use step::{CLOSE, EVENTS, PING, WRITE, data, later, yamux};
+    use step::{CLOSE, EVENTS, NEWS, OPEN, PING, RELEASE, SEND, WRITE, data, later, yamux};
     const HELLO: &[u8] = b"\x13/multistream/1.0.0\n\x11/ipfs/ping/1.0.0\n";
     let row = |head: u8, steps: &[&[u8]]| [&[head], steps.concat().as_slice()].concat();
+    const HELLO_A: &[u8] = b"\x13/multistream/1.0.0\n\x03/a\n";
     let open = data(1, 1, HELLO);
+    let accepted = data(1, 1, HELLO_A);
     named([
         ("pinged", row(2, &[WRITE, &open, WRITE, &data(0, 1, &[7; 32]), WRITE, &data(4, 1, &[]), WRITE])),
         ("pings", row(3, &[WRITE, PING, WRITE, &data(2, 1, HELLO), WRITE, EVENTS, &later(60), WRITE])),
@@ -182,6 +190,15 @@ fn channels() -> Vec<(String, Vec<u8>)> {
         ),
         ("windows", row(2, &[&open, &yamux(1, 0, 1, 999, &[]), &yamux(2, 1, 0, 5, &[]), WRITE, &later(255)])),
         ("leaves", row(3, &[PING, WRITE, &yamux(3, 0, 0, 0, &[]), &later(30), CLOSE, WRITE, EVENTS])),
+        (
+            "accepts",
+            row(2, &[&accepted, NEWS, &data(0, 1, &[5; 200]), NEWS, RELEASE, SEND, &data(4, 1, &[]), NEWS]),
+        ),
+        (
+            "opens",
+            row(3, &[OPEN, WRITE, &data(2, 1, HELLO_A), NEWS, SEND, &data(4, 1, b"answer"), NEWS, WRITE]),
+        ),
+        ("hoards", row(2, &[&accepted, &data(0, 1, &[5; 200]), &later(60), WRITE, NEWS])),
         ("large", row(2, &[&open, &[2], &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 250, 0], &[250, 12], WRITE, EVENTS])),
     ])
 }
