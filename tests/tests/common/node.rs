@@ -94,6 +94,12 @@ impl Running {
         &self.log
     }
 
+    /// Forgets what was told up to now.
+    pub(crate) fn forget(&mut self) {
+        self.told();
+        self.log.clear();
+    }
+
     pub(crate) async fn channel_up(&mut self, with: PeerId) -> Up {
         self.expect("channel", |notice| match *notice {
             Notice::ChannelUp { peer, endpoint, origin, .. } if peer == with => Some(Up { endpoint, origin }),

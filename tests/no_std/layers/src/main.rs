@@ -6,6 +6,8 @@
 #![no_std]
 #![no_main]
 
+use core::fmt::Write;
+
 use coracle_core::{
     crypto::{Identity, RustCrypto, SecretKey},
     handshake::{Finished, Initiator, Options, Responder, StaticKey},
@@ -14,9 +16,35 @@ use coracle_core::{
     rng::Seed,
 };
 
-// The C library brings `memcpy` and its like, and the start of a program; no allocator of it is called.
+// The C library brings `memcpy` and its like, the start of a program, and a way to print; no allocator of it
+// is called.
 #[link(name = "c")]
-unsafe extern "C" {}
+unsafe extern "C" {
+    fn write(fd: i32, bytes: *const u8, len: usize) -> isize;
+}
+
+/// Standard output.
+struct Out;
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        // SAFETY: the pointer and the length are those of one slice.
+        let written = unsafe { write(1, text.as_ptr(), text.len()) };
+        if written < 0 { Err(core::fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// What a caller puts on its stack, or into its own memory.
+fn print_sizes() -> core::fmt::Result {
+    writeln!(Out, "{:>6} bytes  a record", size_of::<Record>())?;
+    writeln!(Out, "{:>6} bytes  an identity", size_of::<Identity<RustCrypto>>())?;
+    writeln!(Out, "{:>6} bytes  a static key", size_of::<StaticKey>())?;
+    writeln!(Out, "{:>6} bytes  a handshake that dials", size_of::<Initiator>())?;
+    writeln!(Out, "{:>6} bytes  a handshake that listens", size_of::<Responder>())?;
+    writeln!(Out, "{:>6} bytes  a finished handshake", size_of::<Finished>())?;
+    writeln!(Out, "{HANDSHAKE_READ_SIZE:>6} bytes  a receive buffer for a handshake")?;
+    writeln!(Out, "{HANDSHAKE_WRITE_SIZE:>6} bytes  a send buffer for a handshake")
+}
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -27,7 +55,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 pub extern "C" fn main() -> i32 {
     match run() {
-        Ok(()) => 0,
+        Ok(()) if print_sizes().is_ok() => 0,
+        Ok(()) => 2,
         Err(step) => step,
     }
 }
