@@ -49,8 +49,8 @@ impl Ask {
     }
 }
 
-/// Something that answers questions. A seed, a recording and raw bytes come with this crate; an enumerator that
-/// walks through all the answers is another one.
+/// Something that answers questions. A seed, a recording, raw bytes and an
+/// [`Enumerator`](crate::Enumerator) come with this crate.
 pub trait Source {
     /// The answer to the next question on `lane`.
     fn answer(&mut self, lane: Lane, ask: Ask) -> u64;

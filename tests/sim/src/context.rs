@@ -7,7 +7,9 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::disk::Change;
 use crate::machine::{NodeId, StreamId, WriteId};
+use crate::story::What;
 use crate::time::Nanos;
 use crate::world::World;
 
@@ -44,6 +46,8 @@ pub enum Output<O> {
         /// What was taken of it.
         bytes: Vec<u8>,
     },
+    /// [`Context::finish`].
+    Finished(StreamId),
     /// [`Context::close`] or [`Context::reset`].
     Closed(StreamId),
     /// [`Context::put`] or [`Context::remove`].
@@ -55,6 +59,19 @@ pub enum Output<O> {
         /// Its value; `None` removes the key.
         value: Option<Vec<u8>>,
     },
+    /// [`Context::write_at`].
+    WroteAt {
+        /// The write.
+        id: WriteId,
+        /// The file.
+        file: Vec<u8>,
+        /// Where in it.
+        offset: usize,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// [`Context::sync`].
+    Synced(WriteId),
     /// [`Context::observe`].
     Observed(O),
 }
@@ -95,6 +112,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         if self.lives() {
             let node = self.node;
             self.world.trace.line(format_args!("{node} -> {observation:?}"), &[]);
+            self.world.tell(node, || What::Observed(format!("{observation:?}")));
             self.outputs.push(Output::Observed(observation));
         }
     }
@@ -155,6 +173,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         let stream = self.world.dial(self.node, to);
         let node = self.node;
         self.world.trace.line(format_args!("{node} -> {stream} dials {to}"), &[]);
+        self.world.tell(node, || What::Dialled { stream, to });
         self.outputs.push(Output::Dialled { stream, to });
         stream
     }
@@ -169,6 +188,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         let taken = self.world.write_stream(self.node, stream, bytes);
         let (node, length, bytes) = (self.node, bytes.len(), &bytes[..taken]);
         self.world.trace.line(format_args!("{node} -> {stream} writes {taken} of {length} B"), bytes);
+        self.world.tell(node, || What::Wrote { stream, length: taken });
         let bytes = bytes.to_vec();
         self.outputs.push(Output::Wrote { stream, bytes });
         taken
@@ -195,6 +215,18 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         }
     }
 
+    /// Writes no more to a stream, and still reads: what was written arrives, then the peer hears of the end
+    /// ([`Machine::handle_finish`](crate::Machine::handle_finish)). When the peer has finished too,
+    /// [`Event::Closed`](crate::Event) follows.
+    pub fn finish(&mut self, stream: StreamId) {
+        if self.lives() && self.world.finish_stream(self.node, stream) {
+            let node = self.node;
+            self.world.trace.line(format_args!("{node} -> {stream} finishes"), &[]);
+            self.world.tell(node, || What::Finished { stream });
+            self.outputs.push(Output::Finished(stream));
+        }
+    }
+
     /// Closes a stream, both ways: what was written still arrives, what comes in is thrown away. The id is
     /// dead, and no event follows.
     pub fn close(&mut self, stream: StreamId) {
@@ -202,6 +234,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             let node = self.node;
             self.world.trace.line(format_args!("{node} -> {stream} closes"), &[]);
             self.world.close_stream(node, stream);
+            self.world.tell(node, || What::Closed { stream, reason: None });
             self.outputs.push(Output::Closed(stream));
         }
     }
@@ -212,6 +245,7 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
             let node = self.node;
             self.world.trace.line(format_args!("{node} -> {stream} resets"), &[]);
             self.world.reset_stream(node, stream);
+            self.world.tell(node, || What::Closed { stream, reason: None });
             self.outputs.push(Output::Closed(stream));
         }
     }
@@ -231,14 +265,60 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
         if !self.lives() {
             return WriteId(u64::MAX);
         }
-        let id = self.world.put(self.node, key, value);
+        let change = Change::Value(value.map(<[u8]>::to_vec));
+        let id = self.world.change_disk(self.node, key, change);
         let (node, length) = (self.node, value.map_or(0, <[u8]>::len));
         self.world.trace.line(
             format_args!("{node} -> {id} puts {length} B at {}", key.escape_ascii()),
             value.unwrap_or(&[]),
         );
+        self.world.tell(node, || {
+            let length = value.map(<[u8]>::len);
+            What::Put { write: id, key: key.to_vec(), length }
+        });
         self.outputs.push(Output::Put { id, key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
         id
+    }
+
+    /// Writes to a part of a file, which grows as needed (with zeros, where there is a gap). It is in the cache
+    /// only: [`Context::read`] shows it at once, no event follows, and a crash may lose, keep or tear it, and keep
+    /// a later one without it, until a [`Context::sync`] asked for after it is done. Files and values have their
+    /// names in common; a value written later overrules what the file held.
+    pub fn write_at(&mut self, file: &[u8], offset: usize, bytes: &[u8]) -> WriteId {
+        if !self.lives() {
+            return WriteId(u64::MAX);
+        }
+        let change = Change::Part { offset, bytes: bytes.to_vec() };
+        let id = self.world.change_disk(self.node, file, change);
+        let (node, length) = (self.node, bytes.len());
+        self.world.trace.line(
+            format_args!("{node} -> {id} writes {length} B at {offset} of {}", file.escape_ascii()),
+            bytes,
+        );
+        self.world.tell(node, || What::Put { write: id, key: file.to_vec(), length: Some(length) });
+        self.outputs.push(Output::WroteAt { id, file: file.to_vec(), offset, bytes: bytes.to_vec() });
+        id
+    }
+
+    /// Asks for everything written to files so far to be made durable; it is once
+    /// [`Event::Stored`](crate::Event) says so. Where [`Event::StoreFailed`](crate::Event) does, nothing of it is
+    /// sure, and a later sync covers it again.
+    pub fn sync(&mut self) -> WriteId {
+        if !self.lives() {
+            return WriteId(u64::MAX);
+        }
+        let id = self.world.change_disk(self.node, &[], Change::Sync);
+        let node = self.node;
+        self.world.trace.line(format_args!("{node} -> {id} syncs"), &[]);
+        self.world.tell(node, || What::Sync { write: id });
+        self.outputs.push(Output::Synced(id));
+        id
+    }
+
+    /// What a file, or a key, holds: everything written so far, durable or not.
+    #[must_use]
+    pub fn read(&self, name: &[u8]) -> Option<Vec<u8>> {
+        self.world.host(self.node)?.disk.read(name)
     }
 
     fn lives(&self) -> bool {

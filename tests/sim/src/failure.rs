@@ -10,6 +10,10 @@ use crate::time::{Nanos, SECOND};
 /// (the seed that replays it), and the last lines of the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// The name of the invariant that failed: the same for the same kind of failure, whatever its details. The
+    /// one an observer was given ([`Sim::observe_as`](crate::Sim::observe_as)); else the word before the first
+    /// colon of the complaint (`E1: …`), and else `observer 0`, by the order in which they were added.
+    pub invariant: String,
     /// The complaint.
     pub message: String,
     /// The node at whose event it arose.

@@ -2,7 +2,7 @@
 //!
 //! Purpose: a [`Faults`] is a plan: rates in parts per million, durations in nanoseconds. A run starts with one
 //! and may change it at any time; [`Faults::healed`] is the world in which nothing goes wrong any more.
-//! [`Counters`] says what did.
+//! [`Counters`](crate::Counters) says what did.
 
 use crate::choices::{Choices, MILLION};
 use crate::time::{MILLISECOND, Nanos, SECOND};
@@ -37,6 +37,11 @@ pub struct Link {
     pub reorder_by: Nanos,
     /// Datagrams with a changed bit, a changed byte or a lost end, per million. (Streams have checksums.)
     pub corrupt: u32,
+    /// Bytes of payload that leave in a second; 0: any number.
+    pub bandwidth: u64,
+    /// Bytes that may wait before a link with a bandwidth. A datagram that finds no room is dropped, a stream
+    /// waits. (Where nothing waits, anything may leave, however long it is.)
+    pub queue: u64,
 }
 
 /// What happens to streams, beside what their links do to them.
@@ -49,6 +54,11 @@ pub struct StreamFaults {
     /// Of the ends that lose their peer (broken stream, crash, move), those that are not told by a reset and
     /// notice only after [`StreamLimits::stall_timeout`](crate::StreamLimits::stall_timeout), per million.
     pub silent: u32,
+    /// Segments at which one direction of a stream stalls, per million: it, and what comes after it, is held
+    /// back for a while.
+    pub stall: u32,
+    /// The longest time for which one stalls.
+    pub stall_for: Nanos,
 }
 
 /// What happens on disks.
@@ -62,6 +72,16 @@ pub struct DiskFaults {
     pub fail: u32,
     /// Of the writes not yet durable at a crash, those that are lost, per million.
     pub lose: u32,
+    /// Crashes at which each write not yet durable is lost or kept by itself, so that a later one may survive an
+    /// earlier one, per million. At the others all after the first lost one are lost too.
+    pub reorder: u32,
+    /// Of the writes to files not yet durable at a crash and not lost, those of which only the first bytes are
+    /// there, per million.
+    pub tear: u32,
+    /// The same for values ([`Context::put`](crate::Context::put)): the first bytes of the new value, then what
+    /// the old one has after them. A value is as a rule one in a database, which does not let this happen:
+    /// [`Faults::drawn`] leaves it at 0.
+    pub tear_values: u32,
 }
 
 /// Blows that fall by themselves, drawn anew every virtual second.
@@ -75,6 +95,12 @@ pub struct Chaos {
     pub partition: u32,
     /// The longest time for which one lasts.
     pub partition_for: Nanos,
+    /// NATs that lose their mappings, per million and second.
+    pub nat_reboot: u32,
+    /// Clocks that jump ahead, per million, second and node.
+    pub clock_jump: u32,
+    /// The longest jump.
+    pub clock_jump_by: Nanos,
 }
 
 impl Faults {
@@ -90,10 +116,28 @@ impl Faults {
                 reorder: 0,
                 reorder_by: 0,
                 corrupt: 0,
+                bandwidth: 0,
+                queue: 0,
             },
-            streams: StreamFaults { split: 0, broken: 0, silent: 0 },
-            disk: DiskFaults { latency: MILLISECOND, jitter: 0, fail: 0, lose: 0 },
-            chaos: Chaos { crash: 0, down_for: 0, partition: 0, partition_for: 0 },
+            streams: StreamFaults { split: 0, broken: 0, silent: 0, stall: 0, stall_for: 0 },
+            disk: DiskFaults {
+                latency: MILLISECOND,
+                jitter: 0,
+                fail: 0,
+                lose: 0,
+                reorder: 0,
+                tear: 0,
+                tear_values: 0,
+            },
+            chaos: Chaos {
+                crash: 0,
+                down_for: 0,
+                partition: 0,
+                partition_for: 0,
+                nat_reboot: 0,
+                clock_jump: 0,
+                clock_jump_by: 0,
+            },
         }
     }
 
@@ -113,34 +157,39 @@ impl Faults {
             choices.lane("faults.rate", next).between(1, most)
         };
         let ppm = |drawn: u64| u32::try_from(drawn).unwrap_or(MILLION);
-        Self {
-            link: Link {
-                latency: MILLISECOND + rate(80 * MILLISECOND),
-                jitter: rate(60 * MILLISECOND),
-                loss: ppm(rate(250_000)),
-                duplicate: ppm(rate(100_000)),
-                reorder: ppm(rate(200_000)),
-                reorder_by: 2 * SECOND,
-                corrupt: ppm(rate(50_000)),
-            },
-            streams: StreamFaults {
-                split: ppm(rate(900_000)),
-                broken: ppm(rate(5_000)),
-                silent: ppm(rate(900_000)),
-            },
-            disk: DiskFaults {
-                latency: rate(20 * MILLISECOND),
-                jitter: rate(200 * MILLISECOND),
-                fail: ppm(rate(100_000)),
-                lose: ppm(rate(1_000_000)),
-            },
-            chaos: Chaos {
-                crash: ppm(rate(10_000)),
-                down_for: 20 * SECOND,
-                partition: ppm(rate(10_000)),
-                partition_for: 30 * SECOND,
-            },
-        }
+        // Each call has lanes of its own, by its place in the order: new faults are drawn last, or seeds that
+        // people wrote down would mean another plan.
+        let mut plan = Self::none();
+        plan.link.latency = MILLISECOND + rate(80 * MILLISECOND);
+        plan.link.jitter = rate(60 * MILLISECOND);
+        plan.link.loss = ppm(rate(250_000));
+        plan.link.duplicate = ppm(rate(100_000));
+        plan.link.reorder = ppm(rate(200_000));
+        plan.link.reorder_by = 2 * SECOND;
+        plan.link.corrupt = ppm(rate(50_000));
+        plan.streams.split = ppm(rate(900_000));
+        plan.streams.broken = ppm(rate(5_000));
+        plan.streams.silent = ppm(rate(900_000));
+        plan.disk.latency = rate(20 * MILLISECOND);
+        plan.disk.jitter = rate(200 * MILLISECOND);
+        plan.disk.fail = ppm(rate(100_000));
+        plan.disk.lose = ppm(rate(1_000_000));
+        plan.chaos.crash = ppm(rate(10_000));
+        plan.chaos.down_for = 20 * SECOND;
+        plan.chaos.partition = ppm(rate(10_000));
+        plan.chaos.partition_for = 30 * SECOND;
+        // 2 KB/s is slower than a handshake can bear, 256 KB/s is seldom felt; one in each of eight doublings.
+        let narrow = rate(8);
+        plan.link.bandwidth = if narrow == 0 { 0 } else { 256_000 >> (narrow - 1) };
+        plan.link.queue = 2_048 + rate(30_000);
+        plan.streams.stall = ppm(rate(20_000));
+        plan.streams.stall_for = 10 * SECOND;
+        plan.disk.reorder = ppm(rate(1_000_000));
+        plan.disk.tear = ppm(rate(1_000_000));
+        plan.chaos.nat_reboot = ppm(rate(20_000));
+        plan.chaos.clock_jump = ppm(rate(5_000));
+        plan.chaos.clock_jump_by = 60 * SECOND;
+        plan
     }
 
     /// The same plan with everything that goes wrong taken out. Latencies stay.
@@ -150,7 +199,7 @@ impl Faults {
         Self {
             link: self.link.healed(),
             streams: none.streams,
-            disk: DiskFaults { fail: 0, lose: 0, ..self.disk },
+            disk: DiskFaults { latency: self.disk.latency, jitter: self.disk.jitter, ..none.disk },
             chaos: none.chaos,
         }
     }
@@ -164,64 +213,6 @@ impl Link {
     }
 }
 
-/// What happened in a run: how often each fault occurred, beside what went well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Datagrams sent by machines.
-    pub datagrams_sent: u64,
-    /// Datagrams handed to machines.
-    pub datagrams_delivered: u64,
-    /// Datagrams lost on a link.
-    pub datagrams_lost: u64,
-    /// Datagrams sent a second time by a link.
-    pub datagrams_duplicated: u64,
-    /// Datagrams held back by a link.
-    pub datagrams_reordered: u64,
-    /// Datagrams changed by a link.
-    pub datagrams_corrupted: u64,
-    /// Datagrams stopped by a partition.
-    pub datagrams_blocked: u64,
-    /// Datagrams to an address that nobody has, a node that is down, or a port that is not bound.
-    pub datagrams_unreachable: u64,
-    /// Dials begun.
-    pub dials: u64,
-    /// Dials refused.
-    pub dials_refused: u64,
-    /// Dials without an answer.
-    pub dials_timed_out: u64,
-    /// Stream segments handed to machines.
-    pub segments_delivered: u64,
-    /// Stream segments cut in two.
-    pub segments_split: u64,
-    /// Stream segments sent again because of loss.
-    pub segments_resent: u64,
-    /// Times that a segment waited because of a partition or a host that was down.
-    pub segments_stalled: u64,
-    /// Streams broken by the fault of that name.
-    pub streams_broken: u64,
-    /// Stream ends that lost their peer without a reset.
-    pub streams_silent: u64,
-    /// Stream ends closed because their peer was silent for too long.
-    pub streams_timed_out: u64,
-    /// Writes asked of disks.
-    pub writes: u64,
-    /// Writes that failed.
-    pub writes_failed: u64,
-    /// Writes not yet durable at a crash, and lost.
-    pub writes_lost: u64,
-    /// Writes not yet durable at a crash, and kept.
-    pub writes_kept: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Restarts.
-    pub restarts: u64,
-    /// Changes of address.
-    pub moves: u64,
-    /// One-way partitions.
-    pub partitions: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +220,7 @@ mod tests {
     #[test]
     fn each_fault_is_off_in_some_plans_and_on_in_others() {
         let plans: Vec<Faults> = (0..64).map(|seed| Faults::drawn(&mut Choices::from_seed(seed))).collect();
-        let rates: [fn(&Faults) -> u32; 11] = [
+        let rates: [fn(&Faults) -> u32; 17] = [
             |f| f.link.loss,
             |f| f.link.duplicate,
             |f| f.link.reorder,
@@ -241,6 +232,12 @@ mod tests {
             |f| f.disk.lose,
             |f| f.chaos.crash,
             |f| f.chaos.partition,
+            |f| u32::try_from(f.link.bandwidth).unwrap(),
+            |f| f.streams.stall,
+            |f| f.disk.reorder,
+            |f| f.disk.tear,
+            |f| f.chaos.nat_reboot,
+            |f| f.chaos.clock_jump,
         ];
         for (number, rate) in rates.iter().enumerate() {
             let off = plans.iter().filter(|plan| rate(plan) == 0).count();
@@ -252,7 +249,7 @@ mod tests {
     fn choices_run_dry_plan_no_faults() {
         let plan = Faults::drawn(&mut Choices::from_raw_bytes(&[]));
         assert_eq!(plan.healed().link.loss, 0);
-        assert_eq!(plan.link.healed(), Link { reorder_by: 0, ..plan.link });
+        assert_eq!(plan.link.healed(), Link { reorder_by: 0, queue: 0, ..plan.link });
         assert_eq!(plan.chaos.crash, 0);
     }
 }

@@ -3,9 +3,9 @@
 //! You have a protocol written as a state machine: datagrams, stream bytes, deadlines and commands go in,
 //! packets and writes come out, and the machine itself touches no socket, clock, disk or random source. This
 //! crate gives it a world in which to run: hosts with addresses and ports, links that lose, double, hold back
-//! and change packets, streams that split anywhere and break, disks that forget what was not yet durable,
-//! partitions, moves, crashes and restarts. A day passes in seconds, and **the same seed gives the same run,
-//! byte for byte**, on every platform.
+//! and change packets, NATs, streams that split anywhere, stall and break, disks that forget or tear what was not
+//! yet durable, partitions, moves, crashes and restarts. A day passes in seconds, and **the same seed gives the
+//! same run, byte for byte**, on every platform.
 //!
 //! # The pieces
 //!
@@ -13,9 +13,12 @@
 //! - [`Sim`]: the world with your machines in it. Add nodes, run it, crash, move, partition, heal.
 //! - [`Choices`]: the one stream of decisions behind everything that is not determined: a seed, a
 //!   [`Recording`] of an earlier run, a fuzzer's bytes, or a [`Source`] of your own.
+//! - [`Shrinker`] and [`Enumerator`]: a failure made small, and every answer tried.
 //! - [`Faults`]: what goes wrong how often; by hand, or drawn for each seed anew.
 //! - [`Sim::observe`]: your invariants, checked from outside after every event; the first complaint ends the
 //!   run with a [`Failure`] that names the seed and shows the last lines of the trace.
+//!
+//! How to put a machine of one's own into it, step by step: [`guide`].
 //!
 //! # An example
 //!
@@ -120,19 +123,26 @@
 //!
 //! # What it does not do
 //!
-//! Time passes only between events: a machine computes in no time. There is no bandwidth and no NAT yet, and a
-//! stream closes both ways at once. A machine must itself be deterministic: no clock, no global random source,
+//! Time passes only between events: a machine computes in no time. A machine must itself be deterministic: no clock, no global random source,
 //! no iteration over a `HashMap`; a run whose hash differs from the same seed's earlier one says that it is not.
+
+#[doc = include_str!("../README.md")]
+pub mod guide {}
 
 mod choices;
 mod context;
+mod counters;
 mod disk;
+mod enumerate;
 mod failure;
 mod faults;
 mod machine;
+mod nat;
 mod network;
 mod recording;
+mod shrink;
 mod sim;
+mod story;
 mod stream;
 mod time;
 mod trace;
@@ -140,11 +150,16 @@ mod world;
 
 pub use choices::{Ask, Choices, Draw, Lane, MILLION, Source};
 pub use context::{Context, Output};
+pub use counters::Counters;
+pub use enumerate::Enumerator;
 pub use failure::{AddressTaken, Failure};
-pub use faults::{Chaos, Counters, DiskFaults, Faults, Link, StreamFaults};
+pub use faults::{Chaos, DiskFaults, Faults, Link, StreamFaults};
 pub use machine::{Boot, CloseReason, DialError, Event, Machine, NodeId, StreamId, WriteId};
+pub use nat::{Dependence, NatConfig, NatId};
 pub use recording::{BadRecording, Recording};
+pub use shrink::{Plan, Progress, Shrinker, Shrunk};
 pub use sim::{Cause, NodeConfig, Sim, Step};
+pub use story::{DropReason, Entry, Fate, Mishap, PacketId, What};
 pub use stream::StreamLimits;
 pub use time::{Clock, MICROSECOND, MILLISECOND, Nanos, SECOND};
 pub use trace::TraceHash;

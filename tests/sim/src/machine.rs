@@ -53,6 +53,17 @@ pub trait Machine: Sized {
         bytes.len()
     }
 
+    /// The peer writes no more to a stream, and all that it wrote has been taken. Answers whether the machine
+    /// goes on writing; then the stream is half open until the machine finishes or closes it. Otherwise it is
+    /// closed, as it is unless a machine knows of half-open streams; [`Event::Closed`] says so, and what was
+    /// written before still arrives, if the peer reads it.
+    ///
+    /// It is not asked about a stream that the machine itself has finished: that one closes.
+    fn handle_finish(&mut self, cx: &mut Context<'_, Self::Observation>, stream: StreamId) -> bool {
+        let _ = (cx, stream);
+        false
+    }
+
     /// Something else happened: see [`Event`].
     fn handle_event(&mut self, cx: &mut Context<'_, Self::Observation>, event: Event) {
         let _ = (cx, event);

@@ -26,11 +26,44 @@ struct Answers {
     bytes: Vec<u8>,
 }
 
+impl Answers {
+    fn unpack(&self) -> Vec<u64> {
+        let mut reader = Reader { bytes: &self.bytes, at: 0 };
+        std::iter::from_fn(|| reader.number().ok()).collect()
+    }
+}
+
 impl Recording {
     /// How many answers are held.
     #[must_use]
     pub fn draws(&self) -> u64 {
         self.names.values().flat_map(BTreeMap::values).map(|answers| answers.count).sum()
+    }
+
+    /// How many of them are not 0, that is, not the mildest: what shrinking brings down.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.lanes().map(|(_, _, answers)| answers.iter().filter(|answer| **answer != 0).count() as u64).sum()
+    }
+
+    /// Every lane: its name, its index, and its answers in the order in which they were given. Names and
+    /// indexes ascend.
+    pub fn lanes(&self) -> impl Iterator<Item = (&str, u64, Vec<u64>)> {
+        self.names.iter().flat_map(|(name, lanes)| {
+            lanes.iter().map(|(index, answers)| (name.as_str(), *index, answers.unpack()))
+        })
+    }
+
+    /// A recording of these lanes.
+    #[must_use]
+    pub fn from_lanes<'a>(lanes: impl IntoIterator<Item = (&'a str, u64, &'a Vec<u64>)>) -> Self {
+        let mut recording = Self::default();
+        for (name, index, answers) in lanes {
+            for answer in answers {
+                recording.push_named(name, index, *answer);
+            }
+        }
+        recording
     }
 
     /// The byte form: small (one to three bytes an answer, as a rule) and stable.
@@ -80,11 +113,15 @@ impl Recording {
     }
 
     pub(crate) fn push(&mut self, lane: Lane, answer: u64) {
-        let lanes = match self.names.get_mut(lane.name) {
+        self.push_named(lane.name, lane.index, answer);
+    }
+
+    fn push_named(&mut self, name: &str, index: u64, answer: u64) {
+        let lanes = match self.names.get_mut(name) {
             Some(lanes) => lanes,
-            None => self.names.entry(lane.name.to_owned()).or_default(),
+            None => self.names.entry(name.to_owned()).or_default(),
         };
-        let answers = lanes.entry(lane.index).or_default();
+        let answers = lanes.entry(index).or_default();
         answers.count += 1;
         push_number(&mut answers.bytes, answer);
     }

@@ -4,6 +4,7 @@
 //! in which they were added; after the first failure nothing runs any more.
 
 mod drive;
+mod places;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::choices::Choices;
 use crate::context::Output;
+use crate::counters::Counters;
 use crate::failure::{AddressTaken, Failure};
-use crate::faults::{Counters, Faults, Link};
+use crate::faults::{Faults, Link};
 use crate::machine::{Boot, Event, Machine, NodeId, StreamId};
+use crate::nat::NatId;
+use crate::story::{Entry, What};
 use crate::stream::StreamLimits;
 use crate::time::{Clock, Nanos};
 use crate::trace::TraceHash;
@@ -29,11 +33,31 @@ pub struct Sim<M: Machine> {
     failure: Option<Failure>,
 }
 
-type Observer<M> = Box<dyn FnMut(&Sim<M>, &Step<'_, <M as Machine>::Observation>) -> Result<(), String>>;
+struct Observer<M: Machine> {
+    name: Option<String>,
+    look: Look<M>,
+}
+
+type Look<M> = Box<dyn FnMut(&Sim<M>, &Step<'_, <M as Machine>::Observation>) -> Result<(), String>>;
+
+impl<M: Machine> Observer<M> {
+    /// The name of the invariant that this complaint of the observer with this number is about.
+    fn invariant(&self, number: usize, message: &str) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        match message.split_once(": ") {
+            Some((word, _)) if !word.is_empty() && !word.contains(char::is_whitespace) => word.to_owned(),
+            _ => format!("observer {number}"),
+        }
+    }
+}
+
+type Factory<M> = Box<dyn FnMut(Boot<'_>) -> M>;
 
 struct Node<M> {
     machine: Option<M>,
-    factory: Box<dyn FnMut(Boot<'_>) -> M>,
+    factory: Factory<M>,
     calls: (Nanos, u32),
 }
 
@@ -90,6 +114,8 @@ pub enum Cause {
         /// How many of them the machine took.
         taken: usize,
     },
+    /// The machine was asked what it does about a stream that its peer has finished, and did something.
+    Finish(StreamId),
     /// An event was handed over.
     Event(Event),
     /// The deadline came.
@@ -129,12 +155,21 @@ impl<M: Machine> Sim<M> {
         config: impl Into<NodeConfig>,
         factory: impl FnMut(Boot<'_>) -> M + 'static,
     ) -> Result<NodeId, AddressTaken> {
-        let NodeConfig { addresses, clock } = config.into();
+        self.add(None, config.into(), Box::new(factory))
+    }
+
+    fn add(
+        &mut self,
+        nat: Option<NatId>,
+        config: NodeConfig,
+        factory: Factory<M>,
+    ) -> Result<NodeId, AddressTaken> {
+        let NodeConfig { addresses, clock } = config;
         let node = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         let taken = |ip| AddressTaken { ip };
         self.world.assign(node, &addresses).map_err(taken)?;
-        self.world.hosts.push(Host::new(addresses, clock));
-        self.nodes.push(Node { machine: None, factory: Box::new(factory), calls: (0, 0) });
+        self.world.hosts.push(Host::new(addresses, clock, nat));
+        self.nodes.push(Node { machine: None, factory, calls: (0, 0) });
         self.start(node);
         Ok(node)
     }
@@ -145,7 +180,23 @@ impl<M: Machine> Sim<M> {
         &mut self,
         observer: impl FnMut(&Self, &Step<'_, M::Observation>) -> Result<(), String> + 'static,
     ) {
-        self.observers.push(Box::new(observer));
+        self.observers.push(Observer { name: None, look: Box::new(observer) });
+    }
+
+    /// The same, under a name that its failures carry: shrinking accepts only what fails the same invariant.
+    pub fn observe_as(
+        &mut self,
+        invariant: impl Into<String>,
+        observer: impl FnMut(&Self, &Step<'_, M::Observation>) -> Result<(), String> + 'static,
+    ) {
+        self.observers.push(Observer { name: Some(invariant.into()), look: Box::new(observer) });
+    }
+
+    /// Ends the run with a complaint of the user's own, as an observer's would: for what is seen from outside of
+    /// the events, such as a goal that was not reached by its deadline. Answers the run's first failure, which
+    /// may be an earlier one.
+    pub fn fail(&mut self, node: NodeId, invariant: &str, message: impl Into<String>) -> Failure {
+        self.note_failure(node, invariant, message.into()).clone()
     }
 
     // Running.
@@ -204,6 +255,7 @@ impl<M: Machine> Sim<M> {
         let up = self.world.is_up(node);
         if up {
             self.world.trace.line(format_args!("{node} <- {command:?}"), &[]);
+            self.world.tell(node, || What::Command(format!("{command:?}")));
             self.call(node, Cause::Command, |machine, cx| {
                 machine.handle_command(cx, command);
             });
@@ -223,8 +275,8 @@ impl<M: Machine> Sim<M> {
         }
     }
 
-    /// Crashes the node in the midst of the write with this number (counted from 1 since it was added, see
-    /// [`Sim::writes`]): the write is unfinished, and nothing the machine does after it in the same call
+    /// Crashes the node in the midst of the operation on its disk (a value, a part of a file, a sync) with this
+    /// number (counted from 1 since it was added, see [`Sim::writes`]): it is unfinished, and nothing the machine does after it in the same call
     /// counts. With [`DiskFaults::lose`](crate::DiskFaults::lose) at 0 or at [`MILLION`](crate::MILLION) and a
     /// loop over the numbers, every crash point of a run is tried.
     pub fn crash_at_write(&mut self, node: NodeId, number: u64) {
@@ -241,51 +293,6 @@ impl<M: Machine> Sim<M> {
         }
     }
 
-    /// Gives a node other addresses. Its streams on lost addresses break; bound ports stay bound.
-    ///
-    /// # Errors
-    ///
-    /// [`AddressTaken`] if another node has one of the addresses; then nothing changed.
-    pub fn move_node(&mut self, node: NodeId, addresses: &[IpAddr]) -> Result<(), AddressTaken> {
-        let taken = |ip| AddressTaken { ip };
-        self.world.assign(node, addresses).map_err(taken)?;
-        self.world.counters.moves += 1;
-        self.world.trace.line(format_args!("{node} moves to {addresses:?}"), &[]);
-        self.world.abandon_streams(node, Some(addresses));
-        if self.world.is_up(node) {
-            self.world.notify(node, Event::Moved);
-        }
-        Ok(())
-    }
-
-    /// Lets nothing pass any more from `from` to `to`. The other direction stays as it is.
-    pub fn block(&mut self, from: NodeId, to: NodeId) {
-        if self.world.blocked.insert((from, to)) {
-            self.world.counters.partitions += 1;
-            self.world.trace.line(format_args!("{from} -> {to} is cut"), &[]);
-        }
-    }
-
-    /// Takes a [`Sim::block`] back.
-    pub fn unblock(&mut self, from: NodeId, to: NodeId) {
-        if self.world.blocked.remove(&(from, to)) {
-            self.world.trace.line(format_args!("{from} -> {to} passes again"), &[]);
-        }
-    }
-
-    /// Cuts these nodes off from all others that exist now, both ways.
-    pub fn partition(&mut self, nodes: &[NodeId]) {
-        for other in self.nodes() {
-            if nodes.contains(&other) {
-                continue;
-            }
-            for node in nodes {
-                self.block(*node, other);
-                self.block(other, *node);
-            }
-        }
-    }
-
     /// From now on nothing goes wrong by itself, and every partition is gone. Nodes that are down stay down
     /// (except those that chaos has promised to start again).
     pub fn heal(&mut self) {
@@ -296,6 +303,7 @@ impl<M: Machine> Sim<M> {
         self.world.blocked.clear();
         self.world.chaos_blocked.clear();
         self.world.trace.line(format_args!("all is healed"), &[]);
+        self.world.tell(None, || What::Healed);
     }
 
     /// Changes the plan of faults.
@@ -307,6 +315,11 @@ impl<M: Machine> Sim<M> {
     /// Gives one direction between two nodes a link of its own.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, link: Link) {
         self.world.links.insert((from, to), link);
+    }
+
+    /// Has a node's clock jump ahead by so much.
+    pub fn jump_clock(&mut self, node: NodeId, by: Nanos) {
+        self.world.jump_clock(node, by);
     }
 
     /// Changes a node's clock, which may also go back.
@@ -322,6 +335,22 @@ impl<M: Machine> Sim<M> {
     /// Keeps this many of the last lines of the trace (200 otherwise). The hash does not depend on it.
     pub fn keep_trace(&mut self, lines: usize) {
         self.world.trace.kept = lines;
+    }
+
+    /// Keeps this many of the last entries of the story (`usize::MAX` for all; 0, as it is unless asked for, for
+    /// none). Neither the run nor its hash depends on it.
+    pub fn keep_story(&mut self, entries: usize) {
+        self.world.story.keep(entries);
+    }
+
+    /// Has every entry of the story from now on shown to `listener`, kept or not.
+    pub fn on_entry(&mut self, listener: impl FnMut(&Entry) + 'static) {
+        self.world.story.listen(Box::new(listener));
+    }
+
+    /// Puts a note into the story, where one is kept, and nowhere else.
+    pub fn note(&mut self, node: Option<NodeId>, text: impl Into<String>) {
+        self.world.tell(node, || What::Note(text.into()));
     }
 
     /// Draws for decisions of the user's own, such as when to move whom. Name lanes so that they do not clash
@@ -361,7 +390,7 @@ impl<M: Machine> Sim<M> {
         self.world.host(node).map(|host| &host.disk.durable)
     }
 
-    /// How many writes a node has asked for since it was added.
+    /// How many operations a node has asked of its disk since it was added.
     #[must_use]
     pub fn writes(&self, node: NodeId) -> u64 {
         self.world.host(node).map_or(0, |host| host.disk.asked)
@@ -400,6 +429,17 @@ impl<M: Machine> Sim<M> {
     /// The last lines of the trace, oldest first.
     pub fn trace(&self) -> impl Iterator<Item = &str> {
         self.world.trace.lines()
+    }
+
+    /// The entries of the story that are kept, oldest first.
+    pub fn story(&self) -> impl Iterator<Item = &Entry> {
+        self.world.story.entries()
+    }
+
+    /// How many entries of the story are no longer kept.
+    #[must_use]
+    pub const fn story_dropped(&self) -> u64 {
+        self.world.story.dropped
     }
 
     /// What the run drew, to replay it with [`Choices::from_recording`].

@@ -18,6 +18,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::machine::{CloseReason, NodeId, StreamId};
+use crate::nat::{NatId, Protocol};
+use crate::story::What;
 use crate::time::{MILLISECOND, Nanos, SECOND};
 use crate::world::{Happening, World, pair};
 
@@ -26,6 +28,9 @@ const RETRY: Nanos = 500 * MILLISECOND;
 
 /// A segment lost more often than this in a row comes through all the same.
 const MOST_RESENDS: u32 = 6;
+
+/// The most bytes in a segment on a link with a bandwidth, so that others come in between.
+const SEGMENT: usize = 1_460;
 
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -57,6 +62,11 @@ impl Default for StreamLimits {
 #[derive(Debug)]
 pub(crate) struct Connection {
     ends: [Option<End>; 2],
+    /// The dialler's socket as it is seen outside of its NAT.
+    seen_as: SocketAddr,
+    /// The NATs on its way, each with the epoch in which it learnt of it: the dialler's, the acceptor's.
+    nats: [Option<(NatId, u32)>; 2],
+    last_passed: Nanos,
 }
 
 #[derive(Debug)]
@@ -69,9 +79,13 @@ struct End {
     released: bool,
     /// The connection is broken, and this end has not noticed yet: it sends nothing any more.
     broken: bool,
+    /// Its machine writes no more, and still reads.
+    finishing: bool,
     finish_sent: bool,
     /// The peer's last byte has arrived.
     finished: bool,
+    /// Its machine goes on writing all the same.
+    kept: bool,
     outbox: VecDeque<u8>,
     wire: VecDeque<(Nanos, Segment)>,
     on_wire: usize,
@@ -79,6 +93,8 @@ struct End {
     /// The machine waits for this much room in the outbox.
     wanted: Option<usize>,
     pumping: bool,
+    /// It waits for the queue before a narrow link.
+    queued: bool,
     stuck_since: Option<Nanos>,
 }
 
@@ -100,6 +116,8 @@ pub(crate) enum StreamStep {
     DialTimeout(StreamId),
     /// Move bytes from this end's outbox to its wire.
     Pump(StreamId),
+    /// There is room in the queue before this end's link.
+    Unqueue(StreamId),
     /// The first segment on this end's wire arrives at the other end.
     Arrive(StreamId),
     /// This end's machine is offered what is in the inbox.
@@ -127,14 +145,17 @@ impl End {
             open: false,
             released: false,
             broken: false,
+            finishing: false,
             finish_sent: false,
             finished: false,
+            kept: false,
             outbox: VecDeque::new(),
             wire: VecDeque::new(),
             on_wire: 0,
             inbox: Vec::new(),
             wanted: None,
             pumping: false,
+            queued: false,
             stuck_since: None,
         }
     }
@@ -158,12 +179,21 @@ impl World {
         let source = self.source_for(node, to);
         let local = SocketAddr::new(source.unwrap_or(NO_ADDRESS), self.choose_port(node, 0));
         let ends = [Some(End::new(node, local, to)), None];
-        self.streams.insert(stream, Connection { ends });
+        let translated = self.translate(node, Protocol::Stream, local, to);
+        let seen_as = translated.unwrap_or(local);
+        let nats = [self.nat_on_the_way(seen_as), None];
+        let last_passed = self.now;
+        self.streams.insert(stream, Connection { ends, seen_as, nats, last_passed });
+        if translated.is_none() {
+            self.counters.nat_full += 1;
+            self.later(self.limits.dial_timeout, StreamStep::DialTimeout(id));
+            return id;
+        }
         if source.is_none() {
             self.later(0, StreamStep::Dead(id, CloseReason::AddressLost));
             return id;
         }
-        let owner = self.owners.get(&to.ip()).copied().unwrap_or(node);
+        let owner = self.likely_owner(to).unwrap_or(node);
         let delay = self.segment_delay(node, owner);
         self.later(delay, StreamStep::Syn(stream));
         self.later(self.limits.dial_timeout, StreamStep::DialTimeout(id));
@@ -172,7 +202,7 @@ impl World {
 
     pub(crate) fn write_stream(&mut self, node: NodeId, id: StreamId, bytes: &[u8]) -> usize {
         let most = self.limits.send_buffer;
-        let Some(end) = self.own_end(node, id) else {
+        let Some(end) = self.own_end(node, id).filter(|end| !end.finishing) else {
             return 0;
         };
         let taken = bytes.len().min(most.saturating_sub(end.outbox.len()));
@@ -186,13 +216,13 @@ impl World {
 
     pub(crate) fn stream_room(&self, node: NodeId, id: StreamId) -> usize {
         let end = self.end(id);
-        let end = end.filter(|end| end.node == node && end.open && !end.released);
+        let end = end.filter(|end| end.node == node && end.open && !end.released && !end.finishing);
         end.map_or(0, |end| self.limits.send_buffer.saturating_sub(end.outbox.len()))
     }
 
     pub(crate) fn want_room(&mut self, node: NodeId, id: StreamId, room: usize) {
         let room = room.clamp(1, self.limits.send_buffer.max(1));
-        if let Some(end) = self.own_end(node, id) {
+        if let Some(end) = self.own_end(node, id).filter(|end| !end.finishing) {
             end.wanted = Some(room);
             self.pump_soon(id, 0);
         }
@@ -216,6 +246,16 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// True if there was something to finish.
+    pub(crate) fn finish_stream(&mut self, node: NodeId, id: StreamId) -> bool {
+        let Some(end) = self.own_end(node, id).filter(|end| !end.finishing) else {
+            return false;
+        };
+        end.finishing = true;
+        self.pump_soon(id, 0);
+        true
     }
 
     pub(crate) fn reset_stream(&mut self, node: NodeId, id: StreamId) {
@@ -304,6 +344,24 @@ impl World {
         }
     }
 
+    /// The NAT whose outside socket this is, and its epoch.
+    fn nat_on_the_way(&self, socket: SocketAddr) -> Option<(NatId, u32)> {
+        let number = self.nats.iter().position(|nat| nat.config.address == socket.ip())?;
+        Some((NatId(u32::try_from(number).ok()?), self.nats[number].epoch))
+    }
+
+    /// Whether the NATs on a stream's way still know it.
+    fn is_known(&self, stream: u64) -> bool {
+        let Some(connection) = self.streams.get(&stream) else {
+            return false;
+        };
+        let idle = self.now.saturating_sub(connection.last_passed);
+        connection.nats.iter().flatten().all(|(nat, epoch)| {
+            let nat = self.nats.get(nat.index());
+            nat.is_some_and(|nat| nat.epoch == *epoch && idle < nat.config.stream_idle)
+        })
+    }
+
     /// The receiver made room: its peer hears of it a moment later.
     fn open_window(&mut self, receiver: StreamId) {
         let sender = receiver.peer();
@@ -317,13 +375,14 @@ impl World {
         }
     }
 
-    fn put_on_wire(&mut self, id: StreamId, segment: Segment) {
+    fn put_on_wire(&mut self, id: StreamId, segment: Segment, queued: Nanos) {
         let Some(node) = self.end(id).map(|end| end.node) else {
             return;
         };
         let peer = self.end(id.peer()).map_or(node, |end| end.node);
         let delay = self.segment_delay(node, peer);
-        let mut at = self.now.saturating_add(delay);
+        let stalled = self.maybe_stall(id);
+        let mut at = self.now.saturating_add(delay).saturating_add(queued).saturating_add(stalled);
         let Some(end) = self.end_mut(id) else {
             return;
         };
@@ -335,6 +394,19 @@ impl World {
         if first {
             self.agenda.push(at, Happening::Stream(StreamStep::Arrive(id)));
         }
+    }
+
+    /// How long a segment, and what comes after it, is held back by the fault of that name.
+    fn maybe_stall(&mut self, id: StreamId) -> Nanos {
+        let plan = self.faults.streams;
+        if !self.choices.lane("stream.stall", id.0).chance(plan.stall) {
+            return 0;
+        }
+        self.counters.streams_stalled += 1;
+        self.trace.line(format_args!("{id} stalls"), &[]);
+        let node = self.end(id).map(|end| end.node);
+        self.tell(node, || What::Stalled { stream: id });
+        self.choices.lane("stream.stall_for", id.0).between(1, plan.stall_for.max(1))
     }
 
     /// How long a segment is on its way, sent again where it was lost.
@@ -361,7 +433,7 @@ impl World {
             // A dial in progress: its answer will not come, or be a refusal.
             return;
         }
-        if end.finished {
+        if end.finished && !end.kept {
             // It has everything that its peer ever wrote, and was told so.
             return;
         }
@@ -369,7 +441,7 @@ impl World {
         let survivor = end.node;
         let rate = self.faults.streams.silent;
         let silent = self.choices.lane("stream.silent", id.0).chance(rate);
-        if silent || self.is_blocked(node, survivor) {
+        if silent || self.is_blocked(node, survivor) || !self.is_known(id.0 >> 1) {
             self.counters.streams_silent += 1;
             let dead = StreamStep::Dead(id, CloseReason::TimedOut);
             self.later(self.limits.stall_timeout, dead);
@@ -385,7 +457,7 @@ impl World {
         let Some(survivor) = self.end(id).map(|end| end.node) else {
             return;
         };
-        if !self.is_blocked(node, survivor) {
+        if !self.is_blocked(node, survivor) && self.is_known(id.0 >> 1) {
             let delay = self.delay(node, survivor);
             self.later(delay, StreamStep::Dead(id, CloseReason::Reset));
         }
@@ -403,7 +475,13 @@ impl World {
             connection.ends[side(id.peer())] = None;
         }
         if connection.ends.iter().all(Option::is_none) {
+            let (seen_as, dialled_through) = (connection.seen_as, connection.nats[0]);
             self.streams.remove(&(id.0 >> 1));
+            if let Some((nat, epoch)) = dialled_through
+                && let Some(nat) = self.nats.get_mut(nat.index()).filter(|nat| nat.epoch == epoch)
+            {
+                nat.release(seen_as.port());
+            }
         }
     }
 }

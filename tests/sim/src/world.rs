@@ -11,9 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::choices::Choices;
-use crate::disk::{Disk, Write};
-use crate::faults::{Counters, Faults, Link};
+use crate::counters::Counters;
+use crate::disk::{Change, Disk, Write};
+use crate::faults::{DiskFaults, Faults, Link};
 use crate::machine::{Event, NodeId, StreamId, WriteId};
+use crate::nat::{Nat, NatId};
+use crate::story::{Fate, PacketId, Story, What};
 use crate::stream::{Connection, StreamLimits, StreamStep};
 use crate::time::{Agenda, Clock, Nanos, SECOND, Slot};
 use crate::trace::Trace;
@@ -33,12 +36,17 @@ pub(crate) struct World {
     pub(crate) chaos_blocked: BTreeSet<(NodeId, NodeId)>,
     pub(crate) owners: BTreeMap<IpAddr, NodeId>,
     pub(crate) hosts: Vec<Host>,
+    pub(crate) nats: Vec<Nat>,
+    /// When what waits before a narrow link will have left.
+    pub(crate) busy: BTreeMap<(NodeId, NodeId), Nanos>,
     pub(crate) streams: BTreeMap<u64, Connection>,
     pub(crate) next_stream: u64,
     pub(crate) limits: StreamLimits,
     next_write: u64,
+    pub(crate) next_packet: u64,
     pub(crate) chaos_runs: bool,
     pub(crate) trace: Trace,
+    pub(crate) story: Story,
     pub(crate) counters: Counters,
 }
 
@@ -47,6 +55,7 @@ pub(crate) struct World {
 pub(crate) struct Host {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) clock: Clock,
+    pub(crate) nat: Option<NatId>,
     pub(crate) up: bool,
     /// The machine reached a crash point in the midst of a call: nothing it does counts any more.
     pub(crate) doomed: bool,
@@ -58,11 +67,19 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
 }
 
+/// A datagram on its way, without its bytes and addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet {
+    pub(crate) id: PacketId,
+    pub(crate) sender: NodeId,
+    pub(crate) sent_at: Nanos,
+}
+
 /// An entry of the agenda.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Datagram {
-        sender: NodeId,
+        packet: Packet,
         from: SocketAddr,
         to: SocketAddr,
         bytes: Vec<u8>,
@@ -87,8 +104,9 @@ pub(crate) enum Happening {
 
 /// What is to be handed to a machine now.
 pub(crate) enum Delivery {
-    Datagram { node: NodeId, local: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
+    Datagram { node: NodeId, packet: Packet, local: SocketAddr, from: SocketAddr, bytes: Vec<u8> },
     Bytes { node: NodeId, stream: StreamId },
+    Finish { node: NodeId, stream: StreamId },
     Event { node: NodeId, event: Event },
     Timeout(NodeId),
     Crash(NodeId),
@@ -96,8 +114,8 @@ pub(crate) enum Delivery {
 }
 
 impl Host {
-    pub(crate) fn new(addresses: Vec<IpAddr>, clock: Clock) -> Self {
-        Self { addresses, clock, ..Self::default() }
+    pub(crate) fn new(addresses: Vec<IpAddr>, clock: Clock, nat: Option<NatId>) -> Self {
+        Self { addresses, clock, nat, ..Self::default() }
     }
 }
 
@@ -113,12 +131,16 @@ impl World {
             chaos_blocked: BTreeSet::new(),
             owners: BTreeMap::new(),
             hosts: Vec::new(),
+            nats: Vec::new(),
+            busy: BTreeMap::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
             limits: StreamLimits::default(),
             next_write: 0,
+            next_packet: 0,
             chaos_runs: false,
             trace: Trace::new(),
+            story: Story::default(),
             counters: Counters::default(),
         };
         world.start_chaos();
@@ -157,9 +179,16 @@ impl World {
         self.trace.now = self.now;
     }
 
+    /// Puts down an entry of the story, if anybody reads it.
+    pub(crate) fn tell(&mut self, node: impl Into<Option<NodeId>>, what: impl FnOnce() -> What) {
+        if self.story.is_told() {
+            self.story.tell(self.now, node.into(), what());
+        }
+    }
+
     fn happen(&mut self, happening: Happening) -> Option<Delivery> {
         match happening {
-            Happening::Datagram { sender, from, to, bytes } => self.arrive_datagram(sender, from, to, bytes),
+            Happening::Datagram { packet, from, to, bytes } => self.arrive_datagram(packet, from, to, bytes),
             Happening::Stream(step) => self.step_stream(step),
             Happening::Timer(node) => {
                 self.host_mut(node)?.deadline = None;
@@ -178,6 +207,7 @@ impl World {
             Happening::Restart(node) => (!self.is_up(node)).then_some(Delivery::Restart(node)),
             Happening::Unblock(a, b) => {
                 self.chaos_blocked.remove(&(a, b));
+                self.tell(None, || What::Rejoined { from: a, to: b });
                 self.trace.line(format_args!("{a} -> {b} passes again"), &[]);
                 None
             }
@@ -188,7 +218,10 @@ impl World {
 
     /// Gives the node these addresses instead of the ones it has. Answers an address that is another node's.
     pub(crate) fn assign(&mut self, node: NodeId, addresses: &[IpAddr]) -> Result<(), IpAddr> {
-        let taken = |ip: &&IpAddr| self.owners.get(ip).is_some_and(|owner| *owner != node);
+        let taken = |ip: &&IpAddr| {
+            let of_nat = self.nats.iter().any(|nat| nat.config.address == **ip);
+            of_nat || self.owners.get(ip).is_some_and(|owner| *owner != node)
+        };
         if let Some(ip) = addresses.iter().find(taken) {
             return Err(*ip);
         }
@@ -206,21 +239,30 @@ impl World {
     pub(crate) fn crash(&mut self, node: NodeId) {
         self.counters.crashes += 1;
         self.trace.line(format_args!("{node} crashes"), &[]);
+        self.tell(node, || What::Crashed);
         self.set_deadline(node, None);
-        let lose = self.faults.disk.lose;
-        let Self { hosts, choices, counters, trace, .. } = self;
+        let plan = self.faults.disk;
+        let Self { hosts, choices, counters, trace, story, now, .. } = self;
         if let Some(host) = hosts.get_mut(node.index()) {
             host.up = false;
             host.doomed = false;
             host.datagram_ports.clear();
             host.listening.clear();
-            host.disk.crash(|id| {
-                let lost = choices.lane("disk.lose", u64::from(node.0)).chance(lose);
-                let fate = if lost { "lost" } else { "kept" };
-                trace.line(format_args!("{node} unfinished {id} is {fate}"), &[]);
-                counters.writes_lost += u64::from(lost);
-                counters.writes_kept += u64::from(!lost);
-                !lost
+            let mut dice =
+                CrashDice { choices, plan, lane: u64::from(node.0), in_order: None, tail_lost: false };
+            host.disk.crash(|write| {
+                let (id, fate) = (write.id, dice.fate(write));
+                let (word, counter) = match fate {
+                    Fate::Kept => ("kept", &mut counters.writes_kept),
+                    Fate::Lost => ("lost", &mut counters.writes_lost),
+                    Fate::Torn(_) => ("torn", &mut counters.writes_torn),
+                };
+                *counter += 1;
+                trace.line(format_args!("{node} unfinished {id} is {word}"), &[]);
+                if story.is_told() {
+                    story.tell(*now, Some(node), What::Unfinished { write: id, fate });
+                }
+                fate
             });
         }
         self.abandon_streams(node, None);
@@ -247,6 +289,9 @@ impl World {
         host.clock = clock;
         let deadline = host.deadline.map(|(_, local)| local);
         self.set_deadline(node, deadline);
+        let shows = self.local_time(node);
+        self.trace.line(format_args!("the clock of {node} shows {shows}"), &[]);
+        self.tell(node, || What::ClockSet { shows });
     }
 
     /// A port of this host that is not in use, or `port` itself if it is not 0.
@@ -280,21 +325,27 @@ impl World {
 
     // Disks.
 
-    pub(crate) fn put(&mut self, node: NodeId, key: &[u8], value: Option<&[u8]>) -> WriteId {
+    /// Asks the disk for a change. Values and syncs are told when they are done; parts of files never are.
+    pub(crate) fn change_disk(&mut self, node: NodeId, key: &[u8], change: Change) -> WriteId {
         let id = WriteId(self.next_write);
         self.next_write += 1;
         self.counters.writes += 1;
         let plan = self.faults.disk;
         let lane = u64::from(node.0);
-        let delay = plan.latency + self.choices.lane("disk.jitter", lane).between(0, plan.jitter);
-        let fails = self.choices.lane("disk.fail", lane).chance(plan.fail);
-        let now = self.now;
+        let is_told = !matches!(change, Change::Part { .. });
+        let (mut at, mut fails) = (self.now, false);
+        if is_told {
+            let delay = plan.latency + self.choices.lane("disk.jitter", lane).between(0, plan.jitter);
+            at = at.saturating_add(delay);
+            fails = self.choices.lane("disk.fail", lane).chance(plan.fail);
+        }
         if let Some(host) = self.host_mut(node) {
-            host.doomed |=
-                host.disk.begin(Write { id, key: key.to_vec(), value: value.map(<[u8]>::to_vec), fails });
-            let at = host.disk.last_done.max(now.saturating_add(delay));
-            host.disk.last_done = at;
-            self.agenda.push(at, Happening::WriteDone { node, id });
+            host.doomed |= host.disk.begin(Write { id, key: key.to_vec(), change, fails });
+            if is_told {
+                at = at.max(host.disk.last_done);
+                host.disk.last_done = at;
+                self.agenda.push(at, Happening::WriteDone { node, id });
+            }
         }
         id
     }
@@ -312,7 +363,8 @@ impl World {
     /// Makes sure that the dice are thrown every second while there is chaos in the plan.
     pub(crate) fn start_chaos(&mut self) {
         let chaos = self.faults.chaos;
-        if !self.chaos_runs && (chaos.crash > 0 || chaos.partition > 0) {
+        let rates = [chaos.crash, chaos.partition, chaos.nat_reboot, chaos.clock_jump];
+        if !self.chaos_runs && rates.iter().any(|rate| *rate > 0) {
             self.chaos_runs = true;
             self.agenda.push(self.now + SECOND, Happening::ChaosTick);
         }
@@ -325,11 +377,49 @@ impl World {
         for (a, b) in pairs {
             if a == b {
                 self.maybe_crash(a);
+                self.maybe_jump(a);
             } else if !self.chaos_blocked.contains(&(a, b)) {
                 self.maybe_cut(a, b);
             }
         }
+        for number in 0..u32::try_from(self.nats.len()).unwrap_or(u32::MAX) {
+            if self.choices.lane("chaos.nat_reboot", number.into()).chance(self.faults.chaos.nat_reboot) {
+                self.reboot_nat(NatId(number), None);
+            }
+        }
         self.start_chaos();
+    }
+
+    /// A NAT forgets its mappings, and has this address from now on, if one is given.
+    pub(crate) fn reboot_nat(&mut self, nat: NatId, address: Option<IpAddr>) {
+        let Some(entry) = self.nats.get_mut(nat.index()) else {
+            return;
+        };
+        entry.reboot();
+        let address = address.unwrap_or(entry.config.address);
+        entry.config.address = address;
+        self.counters.nat_reboots += 1;
+        self.trace.line(format_args!("{nat} reboots at {address}"), &[]);
+        self.tell(None, || What::NatRebooted { nat, address });
+    }
+
+    fn maybe_jump(&mut self, node: NodeId) {
+        let chaos = self.faults.chaos;
+        let lane = u64::from(node.0);
+        if self.choices.lane("chaos.clock_jump", lane).chance(chaos.clock_jump) {
+            let mut by = self.choices.lane("chaos.clock_jump_by", lane);
+            let by = by.between(1, chaos.clock_jump_by.max(1));
+            self.jump_clock(node, by);
+        }
+    }
+
+    /// A clock jumps ahead.
+    pub(crate) fn jump_clock(&mut self, node: NodeId, by: Nanos) {
+        if let Some(mut clock) = self.host(node).map(|host| host.clock) {
+            clock.offset = clock.offset.saturating_add(by);
+            self.counters.clock_jumps += 1;
+            self.set_clock(node, clock);
+        }
     }
 
     fn maybe_cut(&mut self, a: NodeId, b: NodeId) {
@@ -341,6 +431,7 @@ impl World {
             let time = time.between(1, chaos.partition_for.max(1));
             self.counters.partitions += 1;
             self.chaos_blocked.insert((a, b));
+            self.tell(None, || What::Cut { from: a, to: b });
             self.trace.line(format_args!("{a} -> {b} is cut"), &[]);
             self.agenda.push(self.now + time, Happening::Unblock(a, b));
         }
@@ -355,6 +446,39 @@ impl World {
             self.agenda.push(self.now, Happening::Crash(node));
             self.agenda.push(self.now + time, Happening::Restart(node));
         }
+    }
+}
+
+/// What decides the unfinished writes of one crash, oldest first.
+struct CrashDice<'a> {
+    choices: &'a mut Choices,
+    plan: DiskFaults,
+    lane: u64,
+    /// Drawn at the first write.
+    in_order: Option<bool>,
+    tail_lost: bool,
+}
+
+impl CrashDice<'_> {
+    fn fate(&mut self, write: &Write) -> Fate {
+        let Self { choices, plan, lane, .. } = self;
+        let in_order =
+            *self.in_order.get_or_insert_with(|| !choices.lane("disk.reorder", *lane).chance(plan.reorder));
+        if self.tail_lost || choices.lane("disk.lose", *lane).chance(plan.lose) {
+            self.tail_lost = in_order;
+            return Fate::Lost;
+        }
+        let (length, rate) = match write.change {
+            Change::Part { .. } => (write.change.length(), plan.tear),
+            _ => (write.change.length(), plan.tear_values),
+        };
+        if length > 1 && choices.lane("disk.tear", *lane).chance(rate) {
+            let kept = choices.lane("disk.tear_at", *lane).between(1, length as u64 - 1);
+            // What comes after a torn write in the same order is lost too.
+            self.tail_lost = in_order;
+            return Fate::Torn(usize::try_from(kept).unwrap_or(1));
+        }
+        Fate::Kept
     }
 }
 

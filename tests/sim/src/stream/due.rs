@@ -1,7 +1,9 @@
 //! What falls due on streams: answers to dials, bytes moving, ends dying.
 
-use super::{End, RETRY, Segment, StreamStep, dialler, side};
+use super::{End, RETRY, SEGMENT, Segment, StreamStep, dialler, side};
 use crate::machine::{CloseReason, DialError, Event, NodeId, StreamId};
+use crate::nat::Protocol;
+use crate::story::What;
 use crate::time::Nanos;
 use crate::world::{Delivery, World};
 
@@ -16,11 +18,16 @@ impl World {
                 self.fail_dial(id, DialError::TimedOut)
             }
             StreamStep::Pump(id) => self.pump(id),
+            StreamStep::Unqueue(id) => {
+                self.end_mut(id)?.queued = false;
+                self.pump(id)
+            }
             StreamStep::Arrive(id) => self.arrive_segment(id),
             StreamStep::Readable(id) => {
                 let end = self.end(id).filter(|end| !end.inbox.is_empty())?;
                 Some(Delivery::Bytes { node: end.node, stream: id })
             }
+            StreamStep::Dead(id, CloseReason::Finished) => self.hear_finish(id),
             StreamStep::Dead(id, reason) => self.bury(id, reason),
         }
     }
@@ -28,18 +35,26 @@ impl World {
     fn arrive_syn(&mut self, stream: u64) -> Option<Delivery> {
         let id = dialler(stream);
         let end = self.end(id)?;
-        let (node, local, remote) = (end.node, end.local, end.remote);
-        let owner = self.owners.get(&remote.ip()).copied();
-        let Some(target) = owner.filter(|target| self.is_up(*target) && !self.is_blocked(node, *target))
-        else {
+        let (node, remote) = (end.node, end.remote);
+        let seen_as = self.streams.get(&stream)?.seen_as;
+        let located = if self.is_known(stream) {
+            self.locate(node, Protocol::Stream, seen_as, remote).ok()
+        } else {
+            None
+        };
+        let there = located.filter(|(target, _)| self.is_up(*target) && !self.is_blocked(node, *target));
+        let Some((target, inside)) = there else {
             // Nobody answers; somebody may when it is sent again, until the dial times out.
             self.later(RETRY, StreamStep::Syn(stream));
             return None;
         };
-        let accepted = self.host(target)?.listening.contains(&remote.port());
+        let accepted = self.host(target)?.listening.contains(&inside.port());
         if accepted {
-            let acceptor = End::new(target, remote, local);
-            self.streams.get_mut(&stream)?.ends[1] = Some(acceptor);
+            let acceptor = End::new(target, inside, seen_as);
+            let nat = self.nat_on_the_way(remote);
+            let connection = self.streams.get_mut(&stream)?;
+            connection.ends[1] = Some(acceptor);
+            connection.nats[1] = nat;
         }
         let delay = self.segment_delay(target, node);
         self.later(delay, StreamStep::SynAnswer { stream, accepted });
@@ -51,7 +66,7 @@ impl World {
         let end = self.end(id)?;
         let (node, local, remote) = (end.node, end.local, end.remote);
         let target = self.end(id.peer()).map(|end| end.node);
-        if target.is_some_and(|target| self.is_blocked(target, node)) {
+        if target.is_some_and(|target| self.is_blocked(target, node) || !self.is_known(stream)) {
             self.later(RETRY, StreamStep::SynAnswer { stream, accepted });
             return None;
         }
@@ -60,7 +75,7 @@ impl World {
             return self.fail_dial(id, DialError::Refused);
         }
         self.end_mut(id)?.open = true;
-        self.put_on_wire(id, Segment::Accept);
+        self.put_on_wire(id, Segment::Accept, 0);
         let event = Event::Connected { stream: id, local, remote };
         Some(Delivery::Event { node, event })
     }
@@ -82,24 +97,37 @@ impl World {
                 return None;
             }
             let room = receive.saturating_sub(waiting.saturating_add(end.on_wire));
-            let length = end.outbox.len().min(room);
-            if length == 0 {
+            let (length, end_node) = (end.outbox.len().min(room), end.node);
+            if length == 0 || end.queued {
                 break;
             }
-            let length = self.maybe_split(id, length);
+            let mut length = self.maybe_split(id, length);
+            let (node, peer) = (end_node, self.end(id.peer()).map_or(end_node, |peer| peer.node));
+            if self.link(node, peer).bandwidth > 0 {
+                length = length.min(SEGMENT);
+            }
+            let queued = match self.enqueue(node, peer, length) {
+                Ok(queued) => queued,
+                Err(wait) => {
+                    self.counters.segments_queued += 1;
+                    self.end_mut(id)?.queued = true;
+                    self.later(wait, StreamStep::Unqueue(id));
+                    break;
+                }
+            };
             let end = self.end_mut(id)?;
             let data: Vec<u8> = end.outbox.drain(..length).collect();
             end.on_wire += length;
-            self.put_on_wire(id, Segment::Data(data));
+            self.put_on_wire(id, Segment::Data(data), queued);
         }
         let end = self.end_mut(id)?;
-        if end.released && end.outbox.is_empty() && !end.finish_sent {
+        if (end.released || end.finishing) && end.outbox.is_empty() && !end.finish_sent {
             end.finish_sent = true;
-            self.put_on_wire(id, Segment::Finish);
-            return None;
+            self.put_on_wire(id, Segment::Finish, 0);
+            return self.hear_finish(id);
         }
         let room = send.saturating_sub(end.outbox.len());
-        if end.released || end.wanted.is_none_or(|wanted| wanted > room) {
+        if end.released || end.finishing || end.wanted.is_none_or(|wanted| wanted > room) {
             return None;
         }
         end.wanted = None;
@@ -124,15 +152,18 @@ impl World {
         }
         let (node, remote, since) = (end.node, end.remote, end.stuck_since);
         let target = self.end(id.peer()).map(|end| end.node);
-        let owner = target.or_else(|| self.owners.get(&remote.ip()).copied());
+        let owner = target.or_else(|| self.likely_owner(remote));
         let reached = owner.filter(|owner| {
             // Without acknowledgements nothing is delivered either.
-            self.is_up(*owner) && !self.is_blocked(node, *owner) && !self.is_blocked(*owner, node)
+            let open = self.is_known(id.0 >> 1);
+            open && self.is_up(*owner) && !self.is_blocked(node, *owner) && !self.is_blocked(*owner, node)
         });
         let Some(reached) = reached else {
             return self.stall(id, since);
         };
         self.end_mut(id)?.stuck_since = None;
+        let now = self.now;
+        self.streams.get_mut(&(id.0 >> 1))?.last_passed = now;
         if target.is_none() {
             let delay = self.delay(reached, node);
             self.later(delay, StreamStep::Dead(id, CloseReason::Reset));
@@ -175,12 +206,57 @@ impl World {
             }
             Segment::Finish => {
                 end.finished = true;
-                if end.inbox.is_empty() || end.released {
-                    return self.bury(id, CloseReason::Finished);
-                }
-                None
+                self.hear_finish(id)
             }
         }
+    }
+
+    /// The peer writes no more, and all that it wrote is taken: what comes of it, if it is so.
+    fn hear_finish(&mut self, id: StreamId) -> Option<Delivery> {
+        let peer_reads = self.is_read(id.peer());
+        let end = self.end_mut(id).filter(|end| end.finished && end.open)?;
+        let node = end.node;
+        if end.released {
+            // What it wrote is still on its way to a peer that reads it; else nobody cares.
+            return if peer_reads { None } else { self.bury(id, CloseReason::Finished) };
+        }
+        if !end.inbox.is_empty() || end.kept && !end.finish_sent {
+            return None;
+        }
+        match (end.finishing, end.finish_sent) {
+            (true, true) => self.end_finished(id),
+            (true, false) => None,
+            (false, _) => Some(Delivery::Finish { node, stream: id }),
+        }
+    }
+
+    /// Both ways are finished; or the machine does not mind that the peer's is, and closes its own.
+    pub(crate) fn end_finished(&mut self, id: StreamId) -> Option<Delivery> {
+        let peer_reads = self.is_read(id.peer());
+        let end = self.end_mut(id)?;
+        let node = end.node;
+        if !peer_reads {
+            return self.bury(id, CloseReason::Finished);
+        }
+        if end.released {
+            return None;
+        }
+        end.released = true;
+        self.pump_soon(id, 0);
+        let event = Event::Closed { stream: id, reason: CloseReason::Finished };
+        Some(Delivery::Event { node, event })
+    }
+
+    /// The machine goes on writing to a peer that has finished.
+    pub(crate) fn keep_end(&mut self, id: StreamId) {
+        if let Some(end) = self.end_mut(id) {
+            end.kept = true;
+        }
+    }
+
+    /// Whether a machine reads on this end.
+    fn is_read(&self, id: StreamId) -> bool {
+        self.end(id).is_some_and(|end| end.open && !end.released)
     }
 
     /// Nobody acknowledges what this end has sent.
@@ -199,6 +275,7 @@ impl World {
         self.counters.streams_broken += 1;
         self.trace.line(format_args!("{id} breaks"), &[]);
         let node = self.end(id).map_or(peer, |end| end.node);
+        self.tell(node, || What::Broken { stream: id });
         self.lose_peer(node, id.peer());
         self.lose_peer(peer, id);
     }

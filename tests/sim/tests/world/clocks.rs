@@ -53,3 +53,14 @@ fn a_clock_set_back_holds_a_deadline_back() {
     sim.run_until(11 * SECOND).unwrap();
     assert_eq!(sim.machine(node).unwrap().ticks, [11 * SECOND]);
 }
+
+#[test]
+fn a_clock_that_jumps_ahead_brings_a_deadline_forward() {
+    let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
+    let node = sim.add_node(ip(1), |_: Boot<'_>| Ticker::default()).unwrap();
+    sim.run_until(SECOND / 2).unwrap();
+    sim.jump_clock(node, 10 * SECOND);
+    sim.run_until(SECOND / 2).unwrap();
+    assert_eq!(sim.machine(node).unwrap().ticks, [10 * SECOND + SECOND / 2]);
+    assert_eq!(sim.counters().clock_jumps, 1);
+}

@@ -103,3 +103,33 @@ fn held_back_datagrams_are_overtaken() {
     assert!(counters.datagrams_reordered > 800);
     assert!(counters.datagrams_sent > 4000);
 }
+
+#[test]
+fn a_narrow_link_queues_and_drops_what_finds_no_room() {
+    let mut faults = Faults::none();
+    faults.link.bandwidth = 900;
+    faults.link.queue = 90;
+    let (mut sim, nodes) = world(Choices::from_seed(0), faults, 2);
+    for _ in 0..100 {
+        // Nine bytes at once: 10 ms of the link. The retry timer is set anew each time.
+        sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+    }
+    let answered =
+        |sim: &coracle_sim::Sim<_>| sim.machine(nodes[1]).map_or(0, |toy: &crate::toy::Toy| toy.answered);
+    sim.run_until(20 * MILLISECOND - 1).unwrap();
+    assert_eq!(answered(&sim), 0);
+    sim.run_until(20 * MILLISECOND).unwrap();
+    assert_eq!(answered(&sim), 1, "10 ms to leave, 10 ms on the way");
+    sim.run_until(110 * MILLISECOND - 1).unwrap();
+    assert_eq!(answered(&sim), 9);
+    sim.run_until(150 * MILLISECOND).unwrap();
+    assert_eq!(answered(&sim), 10, "90 bytes are ten datagrams");
+    assert_eq!(sim.counters().datagrams_overflowed, 90);
+    let (mut sim, nodes) = world(Choices::from_seed(0), faults, 2);
+    let mut link = faults.link;
+    link.queue = 0;
+    sim.set_link(nodes[0], nodes[1], link);
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+    sim.run_until(150 * MILLISECOND).unwrap();
+    assert_eq!(sim.machine(nodes[1]).unwrap().answered, 1, "an idle link takes anything");
+}

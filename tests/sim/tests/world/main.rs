@@ -6,5 +6,8 @@ mod clocks;
 mod datagrams;
 mod determinism;
 mod disks;
+mod nats;
+mod shrinking;
+mod story;
 mod streams;
 mod toy;

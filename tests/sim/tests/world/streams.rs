@@ -404,3 +404,141 @@ fn a_crash_frees_the_ports() {
         sim.restart(nodes[1]);
     }
 }
+
+/// Sends a request of several segments, finishes, and reads the answer; the other side answers after the end.
+#[derive(Default)]
+struct Half {
+    /// Answers after the peer has finished; else it lets the stream close.
+    keeps: bool,
+    read: usize,
+    /// Bytes of the answer not yet written.
+    owed: usize,
+    asked: bool,
+    closed: Option<CloseReason>,
+}
+
+impl Half {
+    fn answer(&mut self, cx: &mut Context<'_, ()>, stream: StreamId) {
+        while self.owed > 0 {
+            let taken = cx.write(stream, &vec![1; self.owed.min(1000)]);
+            self.owed -= taken;
+            if taken == 0 {
+                return;
+            }
+        }
+        cx.finish(stream);
+    }
+}
+
+impl Machine for Half {
+    type Command = ();
+    type Observation = ();
+
+    fn handle_start(&mut self, cx: &mut Context<'_, ()>) {
+        cx.listen(PORT);
+    }
+
+    fn handle_command(&mut self, cx: &mut Context<'_, ()>, (): ()) {
+        cx.dial(at(2));
+    }
+
+    fn handle_bytes(&mut self, _cx: &mut Context<'_, ()>, _stream: StreamId, bytes: &mut [u8]) -> usize {
+        self.read += bytes.len();
+        bytes.len()
+    }
+
+    fn handle_finish(&mut self, cx: &mut Context<'_, ()>, stream: StreamId) -> bool {
+        self.asked = true;
+        self.owed = 30_000;
+        if self.keeps {
+            self.answer(cx, stream);
+        }
+        self.keeps
+    }
+
+    fn handle_event(&mut self, cx: &mut Context<'_, ()>, event: Event) {
+        match event {
+            Event::Connected { stream, .. } => {
+                assert_eq!(cx.write(stream, &[7; 4000]), 4000);
+                cx.finish(stream);
+                assert_eq!(cx.write(stream, b"more"), 0, "finished");
+                assert_eq!(cx.room(stream), 0);
+            }
+            Event::Accepted { stream, .. } => assert_eq!(cx.write(stream, b"hello"), 5),
+            Event::Writable(stream) => self.answer(cx, stream),
+            Event::Closed { reason, .. } => self.closed = Some(reason),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_stream_may_be_half_open() {
+    for (seed, keeps) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut faults = Faults::none();
+        faults.streams.split = 700_000;
+        faults.link.jitter = 30 * MILLISECOND;
+        let mut sim = Sim::new(Choices::from_seed(seed), faults);
+        let add = |number| sim.add_node(ip(number), move |_| Half { keeps, ..Half::default() }).unwrap();
+        let nodes = [1, 2].map(add);
+        sim.set_stream_limits(StreamLimits { send_buffer: 5000, ..StreamLimits::default() });
+        sim.command(nodes[0], ());
+        sim.run_until(60 * SECOND).unwrap();
+        let [ours, theirs] = nodes.map(|node| sim.machine(node).unwrap());
+        assert_eq!(theirs.read, 4000, "seed {seed}");
+        assert!(theirs.asked && !ours.asked, "who has finished is not asked");
+        assert_eq!(ours.read, if keeps { 30_005 } else { 5 }, "seed {seed}: what was written before arrives");
+        for end in [ours, theirs] {
+            assert_eq!(end.closed, Some(CloseReason::Finished), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_half_open_stream_whose_peer_crashes_is_told() {
+    let mut sim = Sim::new(Choices::from_seed(0), Faults::none());
+    let nodes =
+        [1, 2].map(|number| sim.add_node(ip(number), |_| Half { keeps: true, ..Half::default() }).unwrap());
+    sim.set_stream_limits(StreamLimits {
+        send_buffer: 4000,
+        receive_buffer: 4000,
+        ..StreamLimits::default()
+    });
+    sim.command(nodes[0], ());
+    sim.run_while(|sim| !sim.machine(nodes[1]).unwrap().asked, SECOND).unwrap();
+    sim.crash(nodes[0]);
+    sim.run_for(SECOND).unwrap();
+    assert_eq!(sim.machine(nodes[1]).unwrap().closed, Some(CloseReason::Reset));
+}
+
+#[test]
+fn streams_stall_and_go_on() {
+    let mut faults = Faults::none();
+    faults.streams.stall = 100_000;
+    faults.streams.stall_for = 5 * SECOND;
+    let (mut sim, nodes) = world(Choices::from_seed(3), faults, 2);
+    sim.command(nodes[0], echo(2, 1_000_000));
+    sim.run_until(10 * SECOND).unwrap();
+    assert!(sim.counters().streams_stalled > 1, "{:?}", sim.counters());
+    assert_eq!(sim.machine(nodes[0]).unwrap().seen, []);
+    sim.run_until(300 * SECOND).unwrap();
+    assert_eq!(sim.machine(nodes[0]).unwrap().seen, [Seen::Echoed(1_000_000)]);
+}
+
+#[test]
+fn a_narrow_link_takes_its_time_and_lets_others_in_between() {
+    let mut faults = Faults::none();
+    faults.link.bandwidth = 50_000;
+    faults.link.queue = 20_000;
+    let (mut sim, nodes) = world(Choices::from_seed(3), faults, 2);
+    sim.command(nodes[0], echo(2, 100_000));
+    sim.command(nodes[0], Command::Ping { to: at(2), count: 1 });
+    let done =
+        |sim: &Sim<crate::toy::Toy>| sim.machine(nodes[0]).unwrap().seen.contains(&Seen::Echoed(100_000));
+    assert!(sim.run_while(|sim| !done(sim), 60 * SECOND).unwrap());
+    // 2 s each way, of which most overlap.
+    let took = sim.now() / MILLISECOND;
+    assert!((2_000..3_500).contains(&took), "{took} ms");
+    assert!(sim.counters().segments_queued > 10);
+    assert!(sim.machine(nodes[0]).unwrap().seen.contains(&Seen::Ponged(1)));
+}

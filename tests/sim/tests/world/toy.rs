@@ -10,6 +10,10 @@ use coracle_sim::{
 
 pub(crate) const PORT: u16 = 4000;
 
+/// The file of [`Command::Log`], and the length of a record in it.
+pub(crate) const LOG: &[u8] = b"log";
+pub(crate) const RECORD: usize = 8;
+
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Ping this peer until it has answered so often.
@@ -18,6 +22,10 @@ pub(crate) enum Command {
     Echo { to: SocketAddr, length: usize },
     /// Write this to the disk.
     Save { key: u8, value: u8 },
+    /// Write record number `at` of the log: [`RECORD`] bytes of the value `at + 1`.
+    Log { at: usize },
+    /// Make the log durable.
+    Sync,
 }
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -192,6 +200,13 @@ impl Machine for Toy {
             }
             Command::Save { key, value } => {
                 cx.put(&[key], &[value]);
+            }
+            Command::Log { at } => {
+                let value = u8::try_from(at + 1).unwrap();
+                cx.write_at(LOG, at * RECORD, &[value; RECORD]);
+            }
+            Command::Sync => {
+                cx.sync();
             }
         }
     }
