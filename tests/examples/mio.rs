@@ -65,7 +65,11 @@ fn main() -> io::Result<()> {
 }
 
 impl Host {
-    fn new(config: coracle_core::node::Config, mut udp: net::UdpSocket, mut listener: net::TcpListener) -> io::Result<Self> {
+    fn new(
+        config: coracle_core::node::Config,
+        mut udp: net::UdpSocket,
+        mut listener: net::TcpListener,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut udp, UDP, Interest::READABLE)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;

@@ -76,7 +76,11 @@ async fn run(node: Node, udp: net::UdpSocket, listener: net::TcpListener, done: 
         let wait = host.deadline.map(|at| at.since(host.now()));
         let timer = async { wait.map_or_else(Timer::never, Timer::after).await };
         let input = async { inputs.recv().await.ok() };
-        let input = smol::future::or(input, async { timer.await; None }).await;
+        let input = smol::future::or(input, async {
+            timer.await;
+            None
+        })
+        .await;
         host.handle(input);
     }
 }
@@ -153,7 +157,9 @@ impl Host {
                     smol::spawn(async move { udp.send_to(&bytes, to).await }).detach();
                 }
                 Action::Dial { conn, to } => {
-                    let dial = async move { to_loop.send(Input::Dialled(conn, net::TcpStream::connect(to).await)).await };
+                    let dial = async move {
+                        to_loop.send(Input::Dialled(conn, net::TcpStream::connect(to).await)).await
+                    };
                     smol::spawn(dial).detach();
                 }
                 Action::Write { conn, len } => {

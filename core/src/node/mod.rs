@@ -10,7 +10,18 @@
 //! - [`cluster`](crate::cluster) says whom to dial and whom to look up, and who is admitted;
 //! - [`handshake`](crate::handshake) and [`channel`](crate::channel) run on each connection.
 //!
-//! Nothing is allocated after [`Node::new`].
+//! # Memory
+//!
+//! Nothing is allocated after [`Node::new`]. On a 64-bit target a node of a cluster of `members`, with
+//! `streams` streams a channel ([`Config::streams`]), needs up to
+//!
+//! ```text
+//! 2,200,000 + (members - 1) * (30,000 + 3 * streams * 700) bytes
+//! ```
+//!
+//! most of it discovery's tables. Beside that a driver has one buffer to poll into, and for each connection
+//! one to receive into ([`CHANNEL_READ_SIZE`](crate::limits::CHANNEL_READ_SIZE)), and for each stream
+//! that somebody reads slowly one of up to a window.
 
 mod action;
 mod config;
@@ -20,6 +31,8 @@ mod discover;
 mod notice;
 mod poll;
 mod services;
+#[cfg(test)]
+mod sizes;
 mod store;
 mod streams;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use coracle_core::{
 
 /// The configuration of node `i` (0 or 1), whose UDP and TCP sockets are bound to these ports; the other node's
 /// TCP socket is at `other`.
-pub fn config(i: usize, udp: u16, tcp: u16, other: SocketAddr) -> Config {
+pub(crate) fn config(i: usize, udp: u16, tcp: u16, other: SocketAddr) -> Config {
     // Two keys; the cluster is whoever holds them. A real host reads its own from a file.
     let keys = [1, 2].map(|n| SecretKey::from_bytes(&[n; 32]).expect("a valid key"));
     let mut members = keys.each_ref().map(|key| MemberConfig::new(RustCrypto.public_key(key)));

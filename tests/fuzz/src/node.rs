@@ -78,6 +78,7 @@ impl Host {
             config.configured = Configured { ip4: Some([10, 0, 0, 1].into()), ..Configured::default() };
         }
         config.protocols = vec!["/a".into(), "/b".into()];
+        config.streams = 8;
         if head & 4 != 0 {
             config.hostname = Some("node.example".into());
         }

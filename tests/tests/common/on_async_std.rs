@@ -35,6 +35,11 @@ pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>)
     async_std::future::timeout(limit, future).await.ok()
 }
 
+/// Runs a future where no runtime is yet.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    async_std::task::block_on(future)
+}
+
 pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> oneshot::Receiver<T> {

@@ -34,6 +34,11 @@ pub(crate) async fn timeout<T>(limit: Duration, future: impl Future<Output = T>)
     tokio::time::timeout(limit, future).await.ok()
 }
 
+/// Runs a future where no runtime is yet.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
 pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> oneshot::Receiver<T> {
