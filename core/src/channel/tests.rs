@@ -12,6 +12,7 @@ use crate::{
     rng::Seed,
 };
 
+mod model;
 mod pairs;
 mod raw;
 mod streams;

@@ -316,7 +316,7 @@ impl<C: Crypto> Node<C> {
         };
         let peer = self.peer_id(member);
         if was_confirmed {
-            self.connection_lost(id, member, reason);
+            self.connection_lost(now, id, member, reason);
             let still_connected = self.has_channel(member);
             if !still_connected && !self.shutting_down {
                 self.cluster.handle_disconnected(now, member);

@@ -195,7 +195,8 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    /// The embedder is done with `n` bytes that were taken: the peer may send as many more.
+    /// The embedder is done with `n` bytes that were taken: the peer may send as many more. What waits on
+    /// the connection is offered again, also after a release of nothing.
     pub fn release(&mut self, stream: StreamId, n: usize) {
         if let Some((_, channel)) = self.stream_channel(stream) {
             channel.release(stream.number, n);
@@ -282,8 +283,16 @@ impl<C: Crypto> Node<C> {
     }
 
     /// A channel is over: the users of its streams are to be told.
-    pub(super) fn connection_lost(&mut self, conn: ConnId, member: MemberIndex, reason: Failure) {
+    pub(super) fn connection_lost(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        member: MemberIndex,
+        reason: Failure,
+    ) {
         self.services.handle_conn_end(conn, member);
+        // Another channel of the member may remain, whose next pong is a while off.
+        self.serve(now, member);
         let peer = self.peer_id(member);
         if self.lost.len() < self.lost.capacity() {
             self.lost.push_back((conn, peer, reason));

@@ -16,6 +16,10 @@ use crate::{
     rng::Seed,
 };
 
+mod net;
+mod services;
+mod streams;
+
 fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes(&[n; 32]).unwrap()
 }

@@ -525,7 +525,7 @@ impl Service {
 
 /// The peer sent what it should not: the stream is reset.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unwanted;
+pub(in crate::node) struct Unwanted;
 
 impl From<MessageError> for Unwanted {
     fn from(_: MessageError) -> Self {

@@ -121,7 +121,7 @@ impl<C: Crypto> Node<C> {
     }
 
     /// A member shows a record.
-    pub(super) fn read_record(
+    pub(in crate::node) fn read_record(
         &mut self,
         now: Instant,
         teller: MemberIndex,
