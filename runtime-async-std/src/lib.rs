@@ -27,6 +27,36 @@
 //! # }
 //! ```
 //!
+//! Streams to members go through the same handle, once the configuration names protocols for them:
+//!
+//! ```no_run
+//! use coracle_core::{id::PeerId, node::ProtocolId};
+//! use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+//!
+//! // `config.protocols = vec!["/example/time/1.0.0".into()]`: the positions are the protocols' numbers.
+//! const TIME: ProtocolId = ProtocolId(0);
+//!
+//! async fn ask(node: &coracle_async_std::Handle, member: PeerId) -> Result<String, Box<dyn std::error::Error>> {
+//!     let mut stream = node.open(member, TIME).await?;
+//!     stream.write_all(b"now?").await?;
+//!     stream.close().await?; // we send no more; the answer still comes
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer).await?;
+//!     Ok(answer)
+//! }
+//!
+//! async fn answer(node: &coracle_async_std::Handle) -> std::io::Result<()> {
+//!     let Some(mut incoming) = node.incoming() else { return Ok(()) };
+//!     while let Some(mut stream) = incoming.accept().await {
+//!         let mut question = String::new();
+//!         stream.read_to_string(&mut question).await?;
+//!         stream.write_all(b"noon").await?;
+//!         stream.close().await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! async-std is no longer developed; this crate is for those who still use it, and the only one that
 //! knows it. Files, names and order are those of `coracle-tokio`, so that the two read side by side.
 //! To move to smol, see `tests/examples/smol.rs`.

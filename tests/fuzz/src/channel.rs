@@ -80,7 +80,7 @@ impl Side {
             2 => {
                 // A frame of any size, mostly zeros.
                 let mut all = input.slice(12).to_vec();
-                all.resize(usize::from(input.u16()).min(65_535 - TAG_LEN).max(12), 0);
+                all.resize(usize::from(input.u16()).clamp(12, 65_535 - TAG_LEN), 0);
                 self.frame(&all, false);
             }
             3 => drop(self.write(if what & 16 == 0 { CHANNEL_READ_SIZE } else { CHANNEL_WRITE_SIZE })),

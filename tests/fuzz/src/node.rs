@@ -243,7 +243,8 @@ impl Host {
                 let pending = self.connections.get(&stream.conn()).map_or(0, |c| c.pending.len());
                 assert!(len > 0 && offset + len <= pending, "beyond what was received");
                 // Every second stream is read by halves.
-                self.node.take(stream, if self.streams.len() % 2 == 0 { len } else { len.div_ceil(2) });
+                self.node
+                    .take(stream, if self.streams.len().is_multiple_of(2) { len } else { len.div_ceil(2) });
             }
             StreamEvent::Ended { stream, .. } => self.streams.retain(|other| *other != stream),
             StreamEvent::ConnectionLost { conn, .. } => self.streams.retain(|other| other.conn() != conn),
