@@ -48,12 +48,19 @@ pub struct MessageReader {
     frames: FrameReader,
     state: State,
     item: heapless::Vec<u8, MAX_FIELD>,
+    /// `item` was handed on, and is to be emptied.
+    handed_on: bool,
 }
 
 impl MessageReader {
     /// Allows messages of at most `max` bytes.
     pub const fn new(max: usize) -> Self {
-        Self { frames: FrameReader::new(max), state: State::Tag, item: heapless::Vec::new() }
+        Self {
+            frames: FrameReader::new(max),
+            state: State::Tag,
+            item: heapless::Vec::new(),
+            handed_on: false,
+        }
     }
 
     /// Whether a message has begun and is not whole.
@@ -67,6 +74,9 @@ impl MessageReader {
     /// # Errors
     /// See [`MessageError`]; after one the reader is of no use.
     pub fn next(&mut self, input: &[u8]) -> Result<(usize, Option<Item<'_>>), MessageError> {
+        if core::mem::take(&mut self.handed_on) {
+            self.item.clear();
+        }
         let mut at = 0;
         loop {
             let rest = input.get(at..).unwrap_or_default();
@@ -111,12 +121,12 @@ impl MessageReader {
                 // `Length` made sure that it fits.
                 let _ = self.item.extend_from_slice(bytes.get(..n).unwrap_or_default());
                 self.state = if n == left { State::Tag } else { State::Bytes(number, left - n) };
+                self.handed_on = n == left;
                 Ok((n, (n == left).then_some((number, None))))
             }
             State::Skip(left) => {
                 let n = left.min(bytes.len());
                 self.state = if n == left { State::Tag } else { State::Skip(left - n) };
-                self.item.clear();
                 Ok((n, None))
             }
         }
@@ -124,11 +134,6 @@ impl MessageReader {
 
     #[allow(clippy::type_complexity)] // as in `step`
     fn number(&mut self, bytes: &[u8]) -> Result<(usize, Option<(u32, Option<u64>)>), MessageError> {
-        let fresh = matches!(self.state, State::Tag) && self.item.last().is_none_or(|byte| *byte < 0x80);
-        if fresh || self.item.len() >= varint::MAX_PROTOBUF_LEN {
-            // What is left of the field before.
-            self.item.clear();
-        }
         let Some(byte) = bytes.first() else { return Ok((0, None)) };
         let _ = self.item.push(*byte);
         let value = match varint::read_protobuf(&self.item) {
@@ -216,9 +221,18 @@ mod tests {
     #[test]
     fn long_fields_are_skipped_and_cut_ones_refused() {
         let mut out = [0; 1_000];
-        let n = Writer::new(&mut out).bytes(1, &[7; 400]).bytes(2, b"").varint(3, 300).finish().unwrap();
+        let mut writer = Writer::new(&mut out);
+        let n = writer.bytes(1, &[7; 400]).bytes(2, b"").varint(3, 300).bytes(4, &[0xff; 3]).bytes(5, b"end");
+        let n = n.finish().unwrap();
         let bytes = delimited(&out[..n]);
-        assert_eq!(read(&bytes, 7).unwrap(), [Read::Bytes(2, Vec::new()), Read::Integer(3, 300), Read::End]);
+        let expected = [
+            Read::Bytes(2, Vec::new()),
+            Read::Integer(3, 300),
+            Read::Bytes(4, std::vec![0xff; 3]),
+            Read::Bytes(5, b"end".to_vec()),
+            Read::End,
+        ];
+        assert_eq!(read(&bytes, 7).unwrap(), expected);
         for cut in [1, 2, 200] {
             let bytes = delimited(&out[..cut]);
             assert_eq!(read(&bytes, 9), Err(ProtobufError::Truncated.into()), "{cut}");
