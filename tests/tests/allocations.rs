@@ -79,11 +79,12 @@ fn an_allocation_would_be_seen() {
 
 /// What `coracle_core::node` says of memory ("Memory" on its page), in bytes.
 const fn documented(members: usize, streams: usize) -> usize {
-    2_200_000 + (members - 1) * (30_000 + 3 * streams * 700)
+    2_050_000 + (members - 1) * (42_000 + 900 * streams)
 }
 
 #[test]
 fn a_node_needs_what_its_page_says() {
+    let mut close = true;
     for (members, streams) in [(2, 16), (4, 128), (10, 128), (10, 512), (40, 32)] {
         let mut node = None;
         let info = allocation_counter::measure(|| {
@@ -96,9 +97,7 @@ fn a_node_needs_what_its_page_says() {
         });
         let (kept, said) = (info.bytes_current as usize, documented(members, streams));
         println!("{members} members, {streams} streams: {kept} bytes, {said} by the page");
-        assert!(
-            kept <= said && kept * 10 > said * 8,
-            "{kept} bytes for {members} members, {streams} streams"
-        );
+        close &= kept <= said && kept * 10 > said * 8;
     }
+    assert!(close, "correct the page, and `documented` here");
 }
