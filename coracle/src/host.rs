@@ -1,10 +1,13 @@
 //! From files to a running node: the configuration, and the store that the runtime writes to.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    borrow::Borrow,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use coracle_core::{
     cluster::MemberConfig,
-    crypto::{Crypto as _, RustCrypto, SecretKey},
+    crypto::{Crypto as _, PublicKey, RustCrypto, SecretKey},
     id::PeerId,
     node::{Config, Store, StoreItem, StoredPeer},
     rng::Seed,
@@ -52,36 +55,51 @@ impl HostError {
     }
 }
 
+/// Operators that a cluster can have more, later, than it has when its node starts.
+pub const MORE_MEMBERS: usize = 8;
+
 /// A node's configuration from its key, its cluster file and its database. What the operator
 /// configures (addresses, hints, bootnodes) is left to the caller.
 ///
 /// # Errors
 /// The file's operators cannot form a mesh, the key is not among them, or the database is unreadable.
 pub fn configure(secret: SecretKey, file: &ClusterFile, database: &Database) -> Result<Config, HostError> {
-    let members = file.members()?;
     let own_key = RustCrypto.public_key(&secret);
-    let Some(own) = members.iter().find(|member| *member.record.public_key() == own_key) else {
-        let own = PeerId::from_public_key(&own_key);
-        return Err(HostError::NotAnOperator { own, operators: members.len() });
-    };
-    let lock_record = own.record.clone();
-    let mut peers = database.peers()?;
-    let configs = members
-        .into_iter()
-        .map(|member| {
-            let known = peers.remove(&member.record.public_key().compressed()).unwrap_or_default();
-            MemberConfig {
-                stored_record: known.record,
-                last_good: known.endpoints.tcp,
-                ..MemberConfig::from_lock(member.record)
-            }
-        })
-        .collect();
-    let mut config = Config::new(secret, fresh_seed()?, configs);
-    config.lock_record = Some(lock_record);
+    let members = members(&own_key, file, database)?;
+    let own = members.iter().find(|member| member.public_key == own_key);
+    let lock_record = own.and_then(|own| own.lock_record.clone());
+    let mut config = Config::new(secret, fresh_seed()?, members);
+    config.member_room = config.members.len() + MORE_MEMBERS;
+    config.lock_record = lock_record;
     config.stored_record = database.own_record(&own_key)?;
     config.wall_clock_ms = wall_clock_ms();
     Ok(config)
+}
+
+/// The members of a cluster file, with what the database knows of each.
+///
+/// # Errors
+/// The file's operators cannot form a mesh, `own` is not among them, or the database is unreadable.
+pub fn members(
+    own: &PublicKey,
+    file: &ClusterFile,
+    database: &Database,
+) -> Result<Vec<MemberConfig>, HostError> {
+    let members = file.members()?;
+    if !members.iter().any(|member| member.record.public_key() == own) {
+        let own = PeerId::from_public_key(own);
+        return Err(HostError::NotAnOperator { own, operators: members.len() });
+    }
+    let mut peers = database.peers()?;
+    let configs = members.into_iter().map(|member| {
+        let known = peers.remove(&member.record.public_key().compressed()).unwrap_or_default();
+        MemberConfig {
+            stored_record: known.record,
+            last_good: known.endpoints.tcp,
+            ..MemberConfig::from_lock(member.record)
+        }
+    });
+    Ok(configs.collect())
 }
 
 fn fresh_seed() -> Result<Seed, HostError> {
@@ -96,9 +114,9 @@ fn wall_clock_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The node database as a runtime's [`Store`].
+/// The node database as a runtime's [`Store`], whole or shared.
 #[derive(Debug)]
-pub struct DatabaseStore(pub Database);
+pub struct DatabaseStore<D = Database>(pub D);
 
 /// Why an item is not in the database.
 #[derive(Debug, thiserror::Error)]
@@ -116,13 +134,14 @@ pub enum StoreError {
     },
 }
 
-impl Store for DatabaseStore {
+impl<D: Borrow<Database> + Send + 'static> Store for DatabaseStore<D> {
     type Error = StoreError;
 
     fn store(&mut self, item: &StoreItem) -> Result<(), StoreError> {
+        let database: &Database = self.0.borrow();
         match item {
             StoreItem::Own(record) => {
-                let applied = self.0.apply(&[Change::Own(record.clone())])?;
+                let applied = database.apply(&[Change::Own(record.clone())])?;
                 // What is published must be what is stored (rule E3).
                 if applied.contains(&Applied::Kept) {
                     return Err(StoreError::Behind { seq: record.seq() });
@@ -131,7 +150,7 @@ impl Store for DatabaseStore {
             StoreItem::Peer(StoredPeer { public_key, record, last_good }) => {
                 let record = record.iter().map(|record| Change::Peer(record.clone()));
                 let reached = last_good.map(|tcp| Change::Reached(*public_key, Endpoints { tcp: Some(tcp) }));
-                self.0.apply(&record.chain(reached).collect::<Vec<_>>())?;
+                database.apply(&record.chain(reached).collect::<Vec<_>>())?;
             }
         }
         Ok(())

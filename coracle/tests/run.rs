@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Cluster {
     directory: tempfile::TempDir,
     keys: Vec<SecretKey>,
+    enrs: Vec<String>,
     lock: String,
 }
 
@@ -55,20 +56,33 @@ impl Cluster {
             enrs.push(Builder::new().set_addresses(&stale).unwrap().sign(41, &identity).unwrap().to_string());
             keys.push(key);
         }
+        let mut cluster = Self { directory, keys, enrs, lock: String::new() };
+        cluster.lock = cluster.lock_of(&(0..operators).collect::<Vec<_>>());
+        for index in 0..operators {
+            fs::write(cluster.data_dir(index).cluster_lock(), &cluster.lock).unwrap();
+        }
+        cluster
+    }
+
+    /// The lock of a cluster of these operators.
+    fn lock_of(&self, operators: &[usize]) -> String {
         let definition = write::definition(&NewCluster {
             name: "test".into(),
             uuid: "1".into(),
             timestamp: "2026-01-01T00:00:00Z".into(),
             fork_version: [0x10, 0x00, 0x09, 0x10],
-            enrs,
+            enrs: operators.iter().map(|index| self.enrs[*index].clone()).collect(),
         })
         .unwrap();
-        let lock = write::to_json(&Content::Lock(write::lock_without_validators(definition, &keys).unwrap()));
-        let cluster = Self { directory, keys, lock };
-        for index in 0..operators {
-            fs::write(cluster.data_dir(index).cluster_lock(), &cluster.lock).unwrap();
-        }
-        cluster
+        let keys: Vec<SecretKey> = operators.iter().map(|index| self.keys[*index].clone()).collect();
+        write::to_json(&Content::Lock(write::lock_without_validators(definition, &keys).unwrap()))
+    }
+
+    /// Puts this lock in the place of an operator's, at once and whole, as a careful operator does.
+    fn put_lock(&self, index: usize, lock: &str) {
+        let new = self.path(index).join("new");
+        fs::write(&new, lock).unwrap();
+        fs::rename(new, self.data_dir(index).cluster_lock()).unwrap();
     }
 
     fn data_dir(&self, index: usize) -> DataDir {
@@ -85,8 +99,13 @@ impl Cluster {
 
     /// Starts a node on loopback, with hints at where others are.
     fn run(&self, index: usize, peers: &[&str]) -> Running {
+        self.run_over("tokio", index, peers)
+    }
+
+    fn run_over(&self, runtime: &str, index: usize, peers: &[&str]) -> Running {
         let mut command = coracle(&self.path(index));
         command.args(["--json", "run", "--verbose", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        command.args(["--runtime", runtime]);
         for peer in peers {
             command.args(["--peer", peer]);
         }
@@ -155,6 +174,22 @@ impl Running {
         }
         found.sort_by_key(|event| kinds.iter().position(|kind| event["event"] == *kind));
         found
+    }
+
+    /// The next event of this kind about this operator.
+    fn wait_for_peer(&self, kind: &str, peer: PeerId) -> Value {
+        loop {
+            let event = self.wait_for(kind);
+            if event["peer"] == peer.to_string() {
+                return event;
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Where it listens for channels.
@@ -400,11 +435,165 @@ fn flags_that_cannot_all_be_used_are_refused() {
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_it_in_good_order() {
-    let cluster = Cluster::new(1);
-    let mut node = cluster.run(0, &[]);
-    node.published();
-    let pid = node.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    node.wait_for("stopped");
-    assert_eq!(node.child.wait().unwrap().code(), Some(0));
+    for runtime in ["tokio", "async-std"] {
+        let cluster = Cluster::new(1);
+        let mut node = cluster.run_over(runtime, 0, &[]);
+        node.published();
+        node.signal("-TERM");
+        node.wait_for("stopped");
+        assert_eq!(node.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// One operator over each adapter, from the same kind of files.
+#[test]
+fn the_runtime_makes_no_difference_to_others() {
+    let cluster = Cluster::new(2);
+    let first = cluster.run_over("async-std", 0, &[]);
+    let hint = format!("{}@{}", cluster.peer_id(0), first.tcp());
+    let second = cluster.run_over("tokio", 1, &[&hint]);
+    first.wait_for_all(&["channel_up", "ping"]);
+    second.wait_for_all(&["channel_up", "ping"]);
+}
+
+/// The operator changes the members of a running node: who is added is dialled, who is removed cut off,
+/// who stays notices nothing. A file that does not hold is refused, and nothing changes.
+#[cfg(unix)]
+#[test]
+fn sighup_reads_the_members_again() {
+    let cluster = Cluster::new(3);
+    let (first_two, first_and_last) = (cluster.lock_of(&[0, 1]), cluster.lock_of(&[0, 2]));
+    cluster.put_lock(0, &first_two);
+    let second = cluster.run(1, &[]);
+    let third = cluster.run(2, &[]);
+    let hints = [1, 2].map(|index| {
+        let at = if index == 1 { second.tcp() } else { third.tcp() };
+        (cluster.peer_id(index), at)
+    });
+    let first = cluster.run(0, &[&format!("{}@{}", hints[0].0, hints[0].1), &hints[1].1]);
+    first.wait_for_peer("channel_up", cluster.peer_id(1));
+
+    first.signal("-HUP");
+    assert_eq!(first.wait_for("cluster_file")["kind"], "lock");
+
+    // All three. Nobody said whose the second hint is: it is tried for the one who is missing.
+    cluster.put_lock(0, &cluster.lock);
+    first.signal("-HUP");
+    first.wait_for_peer("member_added", cluster.peer_id(2));
+    first.wait_for_peer("channel_up", cluster.peer_id(2));
+
+    let bad = cluster.lock.replace("\"name\": \"test\"", "\"name\": \"tess\"");
+    for (lock, says) in [
+        (bad.as_str(), "config_hash"),
+        ("{", "cluster-lock.json"),
+        (&cluster.lock_of(&[1, 2]), "none of the 2"),
+    ] {
+        cluster.put_lock(0, lock);
+        first.signal("-HUP");
+        let refused = first.next_of(&["cluster_file_refused", "member_removed", "channel_down"]);
+        assert!(refused["why"].as_str().is_some_and(|why| why.contains(says)), "{refused}");
+    }
+
+    cluster.put_lock(0, &first_and_last);
+    first.signal("-HUP");
+    let down = first.wait_for("channel_down");
+    assert_eq!(down["peer"], cluster.peer_id(1).to_string());
+    assert!(down["reason"].as_str().unwrap().contains("no member"), "{down}");
+    first.wait_for_peer("member_removed", cluster.peer_id(1));
+    second.wait_for_peer("channel_down", cluster.peer_id(0));
+    // The one that stays answers on the channel it had.
+    for _ in 0..2 {
+        let next = loop {
+            let event = first.next_of(&["ping", "channel_down", "channel_up"]);
+            if event["peer"] == cluster.peer_id(2).to_string() {
+                break event;
+            }
+        };
+        assert_eq!(next["event"], "ping");
+    }
+}
+
+/// A definition is enough for a mesh; the lock that comes later is gone by without a channel's end.
+#[test]
+fn a_definition_is_followed_by_its_lock() {
+    let cluster = Cluster::new(2);
+    let other = Cluster::new(2);
+    let lock: Value = serde_json::from_str(&cluster.lock).unwrap();
+    for index in 0..2 {
+        let data_dir = cluster.data_dir(index);
+        fs::remove_file(data_dir.cluster_lock()).unwrap();
+        fs::write(data_dir.cluster_definition(), lock["cluster_definition"].to_string()).unwrap();
+    }
+    let first = cluster.run(0, &[]);
+    let second = cluster.run(1, &[&first.tcp()]);
+    first.wait_for_peer("channel_up", cluster.peer_id(1));
+    second.wait_for_peer("channel_up", cluster.peer_id(0));
+
+    // Half of it, and another cluster's: neither is taken, and each is told of once.
+    for (content, says) in
+        [(&cluster.lock[..cluster.lock.len() / 2], "cluster-lock.json"), (&other.lock, "definition_hash")]
+    {
+        cluster.put_lock(0, content);
+        let next = first.next_of(&["cluster_file", "cluster_file_refused"]);
+        assert!(next["why"].as_str().is_some_and(|why| why.contains(says)), "{next}");
+    }
+    for (index, node) in [&first, &second].into_iter().enumerate() {
+        cluster.put_lock(index, &cluster.lock);
+        let next = node.next_of(&["cluster_file", "cluster_file_refused", "channel_down", "member_removed"]);
+        assert_eq!((&next["event"], &next["kind"]), (&"cluster_file".into(), &"lock".into()), "{next}");
+        let next = node.next_of(&["ping", "channel_down", "member_removed", "member_added"]);
+        assert_eq!(next["event"], "ping", "{next}");
+    }
+}
+
+/// An address without a peer id, as a number and as a name: the channel's key says who is there. And why one
+/// is missing is told with its addresses, once.
+#[test]
+fn an_address_is_enough_for_a_hint() {
+    let cluster = Cluster::new(3);
+    let first = cluster.run(0, &[]);
+    let at = first.tcp();
+    let port = at.rsplit_once(':').unwrap().1;
+    for hint in [at.clone(), format!("localhost:{port}"), format!("/ip4/127.0.0.1/tcp/{port}")] {
+        // A name that is none yet does not keep a node from starting.
+        let nobody = format!("{}:1", "a".repeat(64));
+        let second = cluster.run(1, &[&hint, &nobody]);
+        let note = loop {
+            let note = second.wait_for("note")["note"].as_str().unwrap().to_owned();
+            if note.contains("cannot resolve") {
+                break note;
+            }
+        };
+        assert!(note.contains("tried again"), "{note}");
+        let up = second.wait_for_peer("channel_up", cluster.peer_id(0));
+        assert_eq!((&up["endpoint"], &up["found"]), (&at.clone().into(), &"hint".into()), "{hint}");
+        let missing = second.wait_for_peer("not_connected", cluster.peer_id(2));
+        let tried = &missing["tried"][0];
+        assert_eq!(
+            (&tried["endpoint"], &tried["found"]),
+            (&"127.0.0.1:9".into(), &"lock".into()),
+            "{missing}"
+        );
+        assert!(tried["reason"].as_str().is_some_and(|why| why.contains("refused")), "{missing}");
+        second.kill();
+        // Otherwise it is known from there.
+        fs::remove_file(cluster.data_dir(1).database()).unwrap();
+    }
+}
+
+/// Every address that is dialled stands in the log, with how it is known and what came of it.
+#[test]
+fn dials_are_logged() {
+    let cluster = Cluster::new(2);
+    let mut command = coracle(&cluster.path(0));
+    command.args(["--json", "run", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+    command.env("RUST_LOG", "coracle_tokio=debug").stderr(Stdio::piped());
+    let mut node = Running::start(command);
+    node.wait_for("dial_failed");
+    node.child.kill().unwrap();
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut node.child.stderr.take().unwrap(), &mut log).unwrap();
+    for part in ["dialling", "dial failed", "127.0.0.1:9", "source", "lock", "connection refused"] {
+        assert!(log.contains(part), "no {part:?} in\n{log}");
+    }
 }

@@ -50,10 +50,22 @@ pub const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(8);
 // Hints, the last good endpoint, and both families of the newest and of the file's record fit.
 const _: () = assert!(MAX_ENDPOINTS >= MAX_HINTS + 1 + 2 + 2);
 
+/// Addresses that the operator can name without saying whose they are.
+pub const MAX_ADDRESSES: usize = 8;
+/// From an answer of a member at such an address until it is dialled again for those still missing.
+pub const ADDRESS_AGAIN: Duration = Duration::from_secs(60);
+
 // --- node ---
 
-/// Accepted connections that have not authenticated yet.
+/// Accepted connections that have not authenticated yet, beside those from members' known addresses.
 pub const MAX_PENDING_INBOUND: usize = 32;
+/// Of these, from one source: an IPv4 address, or an IPv6 /64.
+pub const MAX_PENDING_PER_SOURCE: usize = 8;
+/// Accepted connections that have not authenticated yet, from an address where a member is known to be,
+/// for each member known there. They have places of their own, which nobody elsewhere can take up.
+pub const MAX_PENDING_PER_MEMBER: usize = 4;
+/// After a member's record has named another address: time until its channel must have answered a ping.
+pub const DOUBT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Channels that a member may have at one time: one is used, a second is tolerated (peers that do
 /// not deduplicate simultaneous dials), more are closed.
 pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
@@ -81,6 +93,9 @@ pub const MAX_MEMBER_LOOKUPS: usize = 32;
 /// Notices waiting to be polled, beside two for each connection; more are dropped and counted. The
 /// driver polls until [`Wait`](crate::node::Action::Wait) after each event, and no event makes more.
 pub const NOTICES_BASE: usize = 32;
+
+const _: () = assert!(2 * MAX_PENDING_PER_SOURCE <= MAX_PENDING_INBOUND, "one source cannot take half");
+const _: () = assert!(DOUBT_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- handshake and channel ---
 
@@ -135,6 +150,9 @@ pub const MAX_SERVICE_MESSAGE: usize = 4_096;
 pub const SERVICE_WRITE_SIZE: usize = 2 + 16 + 12 + 2 + MAX_SERVICE_MESSAGE;
 /// Streams of the node's own protocols that a peer may have open at a time on one channel.
 pub const MAX_INBOUND_SERVICES: usize = 6;
+/// From a channel's first answered ping until the node's own protocols begin on it: of two channels after a
+/// simultaneous dial one is settled on by then.
+pub const SERVICES_AFTER: Duration = Duration::from_millis(200);
 /// Time that one stream of the node's own protocols may take.
 pub const SERVICE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a channel's first answered ping until its peer is asked about itself (`/charon/peerinfo/2.0.0`).

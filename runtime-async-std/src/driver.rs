@@ -31,6 +31,7 @@ pub(crate) use self::streams::Opened;
 use self::streams::PeerStreams;
 use crate::{
     handle::{Handle, ToDriver},
+    log::log,
     peer_stream::{Gone, Incoming},
     sockets::Sockets,
     storage::{Storage, Written},
@@ -346,7 +347,7 @@ impl Driver {
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {
-                    debug!(?notice);
+                    log(&notice);
                     // Nobody listening is fine.
                     let _ = self.notices.try_broadcast(notice);
                 }

@@ -67,6 +67,7 @@
 
 mod driver;
 mod handle;
+mod log;
 mod peer_stream;
 mod sockets;
 mod storage;

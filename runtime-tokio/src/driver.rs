@@ -27,6 +27,7 @@ pub(crate) use self::streams::Opened;
 use self::streams::PeerStreams;
 use crate::{
     handle::{Handle, ToDriver},
+    log::log,
     peer_stream::{Gone, Incoming},
     sockets::Sockets,
     storage::{Storage, Written},
@@ -334,7 +335,7 @@ impl Driver {
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {
-                    debug!(?notice);
+                    log(&notice);
                     // Nobody listening is fine.
                     let _ = self.notices.send(notice);
                 }

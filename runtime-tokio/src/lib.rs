@@ -63,6 +63,7 @@
 
 mod driver;
 mod handle;
+mod log;
 mod peer_stream;
 mod sockets;
 mod storage;

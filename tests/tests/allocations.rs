@@ -48,6 +48,10 @@ fn the_core_allocates_nothing_after_new() {
                 Command::Hint(other, (home(200), PORT).into()),
                 // Refused: we are no other member.
                 Command::Ping(cluster.peer(position)),
+                Command::Address((home(201), PORT).into()),
+                // One is removed, and is back at once, in a place that was allocated at the start.
+                Command::SetMembers(without(&cluster.members, (position + 2) % 4)),
+                Command::SetMembers(cluster.members.clone()),
             ] {
                 cluster.sim.command(node, Order::Node(command));
             }
@@ -67,6 +71,11 @@ fn the_core_allocates_nothing_after_new() {
         assert!(calls > 5_000, "seed {seed}: too little happened: {calls} calls");
         assert_eq!(allocations, 0, "seed {seed}: the core allocated");
     }
+}
+
+fn without(members: &[MemberConfig], gone: usize) -> Vec<MemberConfig> {
+    let kept = members.iter().enumerate().filter(|(position, _)| *position != gone);
+    kept.map(|(_, member)| member.clone()).collect()
 }
 
 /// The counter counts.

@@ -44,6 +44,11 @@ impl CliError {
         Self { kind: Kind::InUse, ..Self::failed(message, help) }
     }
 
+    /// Both parts in one line, for who goes on all the same.
+    pub(super) fn line(&self) -> String {
+        format!("{} ({})", self.message, self.help)
+    }
+
     /// Prints the error and gives its exit code.
     pub(super) fn report(self) -> ExitCode {
         let code = match self.kind {

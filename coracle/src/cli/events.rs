@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coracle_core::{
-    cluster::Reachability,
+    cluster::{Origin, Reachability},
     id::PeerId,
     node::{Failure, Notice},
     record::Addresses,
@@ -127,6 +127,27 @@ fn connection(notice: &Notice, names: &Names) -> Told {
                 peer,
                 json!({"endpoint": endpoint, "found": origin.name(), "reason": reason.to_string()}),
             ),
+        ),
+        Notice::DiallingAnyone { endpoint, .. } => told(
+            Weight::Detail,
+            format!("dialling {endpoint} ({})", Origin::Hint),
+            json!({"event": "dialling", "endpoint": endpoint, "found": Origin::Hint.name()}),
+        ),
+        Notice::AnyoneFailed { endpoint, reason, .. } => told(
+            if reason == Failure::Duplicate { Weight::Detail } else { Weight::Trouble },
+            format!("{endpoint} ({}): {reason}", Origin::Hint),
+            json!({"event": "dial_failed", "endpoint": endpoint, "found": Origin::Hint.name(),
+                "reason": reason.to_string()}),
+        ),
+        Notice::MemberAdded { peer } => told(
+            Weight::Good,
+            format!("{} is a member now", names.of(&peer)),
+            peer_object("member_added", peer, json!({})),
+        ),
+        Notice::MemberRemoved { peer } => told(
+            Weight::Step,
+            format!("{} is no member any more: it is cut off", names.of(&peer)),
+            peer_object("member_removed", peer, json!({})),
         ),
         Notice::ChannelUp { peer, endpoint, origin, first, .. } => told(
             if first { Weight::Good } else { Weight::Detail },

@@ -26,13 +26,7 @@ impl<'a> Live<'a> {
     pub(super) fn new(out: &'a mut Output, rows: usize, verbose: bool) -> Self {
         let table = out.is_terminal().then(|| {
             let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stdout_with_hz(10));
-            let bars = (0..rows)
-                .map(|_| {
-                    let style = ProgressStyle::with_template("{msg}");
-                    let bar = multi.add(ProgressBar::new_spinner());
-                    style.map_or(bar.clone(), |style| bar.clone().with_style(style))
-                })
-                .collect();
+            let bars = (0..rows).map(|_| row(&multi)).collect();
             (multi, bars)
         });
         Self { out, table, started: Instant::now(), verbose }
@@ -83,14 +77,25 @@ impl<'a> Live<'a> {
         self.step(Weight::Good, line, object)
     }
 
+    /// Something of the program's own to look at.
+    pub(super) fn trouble(&mut self, line: impl Into<String>, object: Value) -> Result<(), CliError> {
+        self.step(Weight::Trouble, line, object)
+    }
+
     fn step(&mut self, weight: Weight, line: impl Into<String>, object: Value) -> Result<(), CliError> {
         let Value::Object(object) = object else { return Ok(()) };
         self.tell(None, Told { weight, line: line.into(), object })
     }
 
-    /// Shows the table's rows, where there is a table.
+    /// Shows the table's rows, where there is a table; it grows and shrinks with them.
     pub(super) fn rows(&mut self, rows: &[String]) {
-        if let Some((_, bars)) = &self.table {
+        if let Some((multi, bars)) = &mut self.table {
+            while bars.len() < rows.len() {
+                bars.push(row(multi));
+            }
+            for gone in bars.drain(rows.len()..) {
+                multi.remove(&gone);
+            }
             for (bar, row) in bars.iter().zip(rows) {
                 if bar.message() != *row {
                     bar.set_message(row.clone());
@@ -122,6 +127,14 @@ impl<'a> Live<'a> {
             Some((multi, _)) => Ok(multi.println(line)?),
             None => self.out.line(line),
         }
+    }
+}
+
+fn row(multi: &MultiProgress) -> ProgressBar {
+    let bar = multi.add(ProgressBar::new_spinner());
+    match ProgressStyle::with_template("{msg}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 

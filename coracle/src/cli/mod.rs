@@ -1,17 +1,22 @@
 //! The command line: one module a command, and what they share.
 
+mod absence;
 mod create_enr;
 mod demo;
 mod enr;
 mod error;
 mod events;
+mod hint_names;
 mod live;
 mod lock_show;
 mod lock_verify;
+mod membership;
 mod output;
 mod peer_hint;
 mod record_view;
 mod run;
+mod runtime;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -2,37 +2,38 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
-    time::{Duration, SystemTime},
+    sync::Arc,
+    time::SystemTime,
 };
 
 use clap::Args;
 use coracle::{
-    cluster_file::{ClusterFile, Outcome, Report},
     data_dir::DataDir,
     database::{Change, Database},
-    files,
     host::{self, DatabaseStore},
     key_file,
 };
 use coracle_core::{
-    crypto::RustCrypto,
-    node::{Config, Notice, Snapshot},
+    crypto::{Crypto as _, RustCrypto},
+    node::Config,
     record::Record,
     refresh::Configured,
 };
-use coracle_tokio::{Handle, Listen, Sockets};
+use coracle_tokio::Listen;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     error::CliError,
-    events::{self, Names, Told, Weight},
-    live::{Live, mark},
-    lock_verify,
+    events::{Names, Told, Weight},
+    hint_names::HintNames,
+    live::Live,
+    membership::Membership,
     output::Output,
     peer_hint::PeerHint,
+    runtime::{Runtime, Sockets},
+    watch::Watch,
 };
 
 /// Where a Charon node listens unless it is told otherwise.
@@ -41,7 +42,8 @@ const DEFAULT_UDP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The cluster lock or definition [default: the one in the data directory]
+    /// The cluster lock or definition [default: the one in the data directory]. It is read again on SIGHUP; a
+    /// definition is followed by cluster-lock.json beside it, as soon as that is there
     #[arg(long, value_name = "FILE")]
     cluster_file: Option<PathBuf>,
     /// Use the cluster file even if a check of it fails
@@ -65,12 +67,16 @@ pub(super) struct Arguments {
     /// Advertise this UDP port [default: the one listened on]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     external_udp_port: Option<u16>,
-    /// Where an operator may be: PEER_ID@HOST:PORT, a multiaddr that ends in /p2p/PEER_ID, or its ENR
+    /// Where an operator may be: PEER_ID@HOST:PORT, a multiaddr, or its ENR; HOST:PORT, or a multiaddr without
+    /// /p2p/PEER_ID, is tried for any that is missing
     #[arg(long, value_name = "PEER")]
     peer: Vec<PeerHint>,
     /// The ENR of a node outside the cluster that helps to find others
     #[arg(long, value_name = "ENR")]
     bootnode: Vec<String>,
+    /// The runtime under the node
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtime,
     /// Also tell of every dial and ping
     #[arg(long, short)]
     verbose: bool,
@@ -80,15 +86,11 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
     arguments.check()?;
     data_dir.check_key_lock(SystemTime::now())?;
     let secret = key_file::load(&data_dir.key_file())?;
-    let path = arguments.cluster_file.clone().or_else(|| data_dir.cluster_file()).ok_or_else(|| {
-        CliError::failed(
-            format!("no cluster-lock.json or cluster-definition.json in {}", data_dir.path().display()),
-            "name the file with --cluster-file, or its directory with --data-dir",
-        )
-    })?;
-    let file = files::read_cluster_file(&path)?;
-    let mut notes = verified(&file, &path, arguments.no_verify)?;
-    let database = Database::open(&data_dir.database())?;
+    let (membership, checked) =
+        Membership::open(data_dir, arguments.cluster_file.as_deref(), arguments.no_verify)?;
+    let (path, file, mut notes) = (checked.path, checked.file, checked.notes);
+    let database = Arc::new(Database::open(&data_dir.database())?);
+    let own = RustCrypto.public_key(&secret);
     let about_file = |error| CliError::host(&path, error);
     let mut config = host::configure(secret, &file, &database).map_err(about_file)?;
     let members = file.members().map_err(|error| about_file(error.into()))?;
@@ -103,22 +105,16 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         // The node stores what it learns, and not what it was told: the next start may be without the flag.
         let records = arguments.peer.iter().filter_map(PeerHint::record);
         database.apply(&records.cloned().map(Change::Peer).collect::<Vec<_>>())?;
-        let sockets = Sockets::bind(&arguments.listen())?;
+        let sockets = Sockets::bind(arguments.runtime, arguments.listen())?;
         let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
         for line in notes {
-            live.tell(
-                None,
-                Told {
-                    weight: Weight::Trouble,
-                    object: object(json!({"event": "note", "note": line})),
-                    line,
-                },
-            )?;
+            live.tell(None, note(line))?;
         }
         let listening: Vec<String> = sockets
             .tcp_addresses()
+            .into_iter()
             .map(|a| format!("{a}/tcp"))
-            .chain(sockets.udp_addresses().map(|a| format!("{a}/udp")))
+            .chain(sockets.udp_addresses().into_iter().map(|a| format!("{a}/udp")))
             .collect();
         live.say(
             format!(
@@ -129,8 +125,12 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             ),
             json!({"event": "listening", "addresses": listening}),
         )?;
-        let node = coracle_tokio::start(sockets, config, DatabaseStore(database)).map_err(start_error)?;
-        let watched = watch(&node, &names, &mut live).await;
+        let store = DatabaseStore(Arc::clone(&database));
+        let node = sockets.start(config, store).map_err(start_error)?;
+        let hint_names = HintNames::start(arguments.peer.iter().filter_map(PeerHint::name), &node);
+        let watch =
+            Watch { node: &node, own, database: &database, membership, names, hint_names, live: &mut live };
+        let watched = watch.run().await;
         live.end_table();
         watched?;
         live.say("stopping: closing channels", json!({"event": "stopping"}))?;
@@ -172,51 +172,6 @@ impl Arguments {
     }
 }
 
-/// Refuses a file of which a check fails; returns notes on what was not believed, or not checked.
-fn verified(file: &ClusterFile, path: &Path, no_verify: bool) -> Result<Vec<String>, CliError> {
-    let report = file.verify();
-    let failed: Vec<String> = report
-        .failed()
-        .map(|check| match &check.outcome {
-            Outcome::Failed { expected, found } => {
-                format!("{}: expected {expected}, found {found}", check.field)
-            }
-            _ => check.field.clone(),
-        })
-        .collect();
-    if !failed.is_empty() && !no_verify {
-        return Err(CliError::failed(
-            format!("{} is refused: {}", path.display(), failed.join("; ")),
-            "get the file again from the cluster's creator; `coracle lock verify` lists every check",
-        ));
-    }
-    let mut notes: Vec<String> =
-        failed.into_iter().map(|check| format!("used all the same (--no-verify): {check}")).collect();
-    notes.extend(not_checked(&report));
-    if !report.is_signed() {
-        notes.push(lock_verify::NOT_SIGNED.to_owned());
-    }
-    Ok(notes)
-}
-
-/// How many checks were not made, and why, each reason once. `lock verify` has the list.
-fn not_checked(report: &Report) -> Option<String> {
-    let mut count = 0;
-    let mut reasons: Vec<&str> = Vec::new();
-    for check in &report.checks {
-        if let Outcome::NotChecked { because } = &check.outcome {
-            count += 1;
-            if !reasons.contains(&because.as_str()) {
-                reasons.push(because);
-            }
-        }
-    }
-    (count > 0).then(|| {
-        let checks = if count == 1 { "check was" } else { "checks were" };
-        format!("{count} {checks} not made on the cluster file: {}", reasons.join("; "))
-    })
-}
-
 /// What the flags say, put into the configuration; returns notes on what of it is not used.
 async fn configure(config: &mut Config, arguments: &Arguments) -> Result<Vec<String>, CliError> {
     let v4 =
@@ -254,68 +209,6 @@ fn start_error(error: coracle_tokio::StartError) -> CliError {
     }
 }
 
-/// Tells what happens until a signal says stop. A node that stops before that is an error.
-async fn watch(node: &Handle, names: &Names, live: &mut Live<'_>) -> Result<(), CliError> {
-    let mut notices = node.notices();
-    let mut refresh = tokio::time::interval(Duration::from_millis(500));
-    let mut stop = std::pin::pin!(stop_signal());
-    loop {
-        tokio::select! {
-            notice = notices.recv() => match notice {
-                Ok(notice) => live.tell(None, with_enr(node, &notice, events::tell(&notice, names)).await)?,
-                Err(RecvError::Lagged(missed)) => live.say(
-                    format!("{missed} events were missed: this output is too slow"),
-                    json!({"event": "missed", "count": missed}),
-                )?,
-                Err(RecvError::Closed) => return Err(died()),
-            },
-            _ = refresh.tick() => {
-                let Ok(snapshot) = node.snapshot().await else { return Err(died()) };
-                live.rows(&rows(&snapshot, names));
-            }
-            () = &mut stop => return Ok(()),
-        }
-    }
-}
-
-fn died() -> CliError {
-    CliError::failed(
-        "the node stopped without being asked to",
-        "start it again, and report this as a bug with what was printed before",
-    )
-}
-
-/// A record that is in force is shown whole: other operators may need it as a hint.
-async fn with_enr(node: &Handle, notice: &Notice, mut told: Told) -> Told {
-    if let Notice::Published { seq, .. } = notice
-        && let Ok(Snapshot { record: Some(record), .. }) = node.snapshot().await
-        && record.seq() == *seq
-    {
-        told.object.insert("enr".into(), record.to_string().into());
-        told.line = format!("{}\n           {record}", told.line);
-    }
-    told
-}
-
-fn rows(snapshot: &Snapshot, names: &Names) -> Vec<String> {
-    snapshot
-        .members
-        .iter()
-        .map(|member| {
-            let state = match member.channel {
-                Some(channel) => {
-                    let rtt = channel
-                        .rtt
-                        .map_or_else(String::new, |rtt| format!("{:>9.2} ms", rtt.as_secs_f64() * 1e3));
-                    format!("{:<24} {:<9}{rtt}", channel.endpoint, channel.origin)
-                }
-                None => events::because(member.reachability),
-            };
-            format!("{} {:<12} {state}", mark(member.channel.is_some()), names.of(&member.peer_id))
-        })
-        .collect()
-}
-
 /// Ends when the process is asked to stop: Ctrl-C, or SIGTERM where there is such a thing.
 pub(super) async fn stop_signal() {
     #[cfg(unix)]
@@ -331,41 +224,9 @@ pub(super) async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
-    match value {
-        serde_json::Value::Object(object) => object,
-        _ => serde_json::Map::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use coracle_core::{
-        cluster::MemberConfig,
-        crypto::{Crypto as _, SecretKey},
-        rng::Seed,
-    };
-    use coracle_tokio::NoStore;
-
-    use super::*;
-
-    /// The process is to end with an error, so that whoever keeps it running hears of it.
-    #[tokio::test]
-    async fn a_node_that_stops_by_itself_is_an_error() {
-        let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
-        let members = vec![MemberConfig::new(RustCrypto.public_key(&secret))];
-        let config = Config::new(secret, Seed::new([1; 32]), members);
-        let any = "127.0.0.1:0".parse().unwrap();
-        let sockets = Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
-        let node = coracle_tokio::start(sockets, config, NoStore).unwrap();
-        let other = node.clone();
-        let stop = tokio::spawn(async move { other.shutdown().await });
-        let mut out = Output::new(false);
-        let mut live = Live::new(&mut out, 0, false);
-        let names = Names::by_position([node.peer_id()].into_iter());
-        let watched = tokio::time::timeout(Duration::from_secs(30), watch(&node, &names, &mut live));
-        let error = watched.await.expect("watched for ever").unwrap_err();
-        assert!(format!("{error:?}").contains("without being asked"), "{error:?}");
-        stop.await.unwrap();
-    }
+/// Something of the program's own that is not to be missed.
+pub(super) fn note(line: String) -> Told {
+    let object = [("event", "note".into()), ("note", line.clone().into())];
+    let object = object.into_iter().map(|(key, value): (&str, serde_json::Value)| (key.to_owned(), value));
+    Told { weight: Weight::Trouble, object: object.collect(), line }
 }

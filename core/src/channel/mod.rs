@@ -450,6 +450,9 @@ impl Channel {
     pub fn handle_eof(&mut self) {
         match self.phase {
             Phase::Closing { by, reason, .. } => self.end(by, reason),
+            Phase::Open { peer_leaves: Some(_), .. } => {
+                self.end(Side::Peer, CloseReason::WentAway(GO_AWAY_NORMAL));
+            }
             _ => self.end(Side::Peer, CloseReason::Eof),
         }
     }

@@ -69,9 +69,9 @@ impl Dialer {
         self.phase = Phase::Pause(at);
     }
 
-    /// The member has a channel: nothing more to do. `dialled`: by an attempt, whose end this is.
-    pub(super) fn stop(&mut self, dialled: bool) {
-        let in_flight = self.in_flight.saturating_sub(u8::from(dialled));
+    /// The member has a channel: nothing more to do. `attempt`: by an attempt, whose end this is.
+    pub(super) fn stop(&mut self, attempt: bool) {
+        let in_flight = self.in_flight.saturating_sub(u8::from(attempt));
         *self = Self { in_flight, ..Self::new() };
     }
 
@@ -172,7 +172,7 @@ impl Dialer {
 }
 
 /// Between half of `span` and the whole of it.
-fn jitter(rng: &mut Rng, span: Duration) -> Duration {
+pub(super) fn jitter(rng: &mut Rng, span: Duration) -> Duration {
     let half = (span.as_nanos() / 2) as u64;
     Duration::from_nanos(half + rng.below(half))
 }

@@ -73,6 +73,8 @@ pub struct Member {
     dialer: Dialer,
     is_connected: bool,
     dirty: bool,
+    /// No member any more; the place is free.
+    removed: bool,
 }
 
 impl Member {
@@ -101,7 +103,30 @@ impl Member {
             dialer: Dialer::new(),
             is_connected: false,
             dirty: false,
+            removed: false,
         }
+    }
+
+    /// Takes it out of everything: it matches nothing, wants nothing, and nothing of it is stored.
+    pub(super) fn remove(&mut self) {
+        self.removed = true;
+        self.is_connected = false;
+        self.dirty = false;
+        self.dialer = Dialer::new();
+    }
+
+    pub(super) const fn is_removed(&self) -> bool {
+        self.removed
+    }
+
+    /// What a newer cluster file, and the operator, say of it.
+    pub(super) fn update(&mut self, now: Instant, position: usize, config: &MemberConfig) {
+        self.position = position;
+        if let Some(record) = config.lock_record.as_ref().filter(|r| *r.public_key() == self.public_key) {
+            self.lock_record = Some(record.clone());
+        }
+        // The one named first counts first.
+        config.hints.iter().rev().for_each(|hint| self.add_hint(now, *hint));
     }
 
     /// Its position in the cluster file, from 0.
@@ -172,7 +197,7 @@ impl Member {
     }
 
     pub(super) fn dial_soon(&mut self, now: Instant) {
-        if !self.is_connected {
+        if !self.is_connected && !self.removed {
             self.dialer.round_at(now);
         }
     }
@@ -218,9 +243,9 @@ impl Member {
         self.dialer.attempt_ended(now, rng);
     }
 
-    pub(super) fn connected(&mut self, dialled: Option<SocketAddr>) {
+    pub(super) fn connected(&mut self, dialled: Option<SocketAddr>, attempt: bool) {
         self.is_connected = true;
-        self.dialer.stop(dialled.is_some());
+        self.dialer.stop(attempt);
         if dialled.is_some() && self.last_good != dialled {
             self.last_good = dialled;
             self.dirty = true;

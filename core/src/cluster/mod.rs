@@ -2,26 +2,28 @@
 //!
 //! A machine without I/O of its own: it is told of records, of dials that failed and of channels
 //! that came and went, and answers who is admitted, which endpoint to dial next, and which member
-//! has to be looked up. It never forgets a member's newest record; a member is only ever removed
-//! by the operator.
+//! has to be looked up. It never forgets a member's newest record; members come and go only by the
+//! operator's act, in places that are allocated once.
 //!
 //! Invariants: a key outside the cluster is never admitted (rule C1), nor is our own, coming from
 //! outside; a record replaces another only with a strictly higher sequence number; attempts to one
 //! member race, none waits for another to time out.
 
+mod anyone;
 mod book;
 mod dial;
 mod member;
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 pub use book::{Endpoint, Origin, RecordOutcome};
 pub use dial::DialOutcome;
 pub use member::{Member, MemberConfig, Reachability};
 
+use self::anyone::Anyone;
 use crate::{
     crypto::{Crypto, PublicKey},
     id::{NodeId, PeerId},
@@ -54,6 +56,9 @@ pub enum ClusterError {
     /// Our own key is not among the members.
     #[error("our own key is not a member of the cluster")]
     NotAMember,
+    /// More members than the node was given room for when it was made.
+    #[error("the node has room for {0} members: start it again to have more")]
+    NoRoom(usize),
 }
 
 /// What the cluster wants done.
@@ -65,6 +70,11 @@ pub enum Output {
         member: MemberIndex,
         /// Where, and how that is known.
         endpoint: Endpoint,
+    },
+    /// Dial this address, which the operator named without saying whose it is, and tell how it ended.
+    DialAnyone {
+        /// Where.
+        address: SocketAddr,
     },
     /// No known endpoint answers: look the member up through the others.
     LookUp {
@@ -82,20 +92,37 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Cluster {
     own: PublicKey,
-    members: Box<[Member]>,
+    /// Never more than it was allocated for. The place of one that was removed is kept for the next.
+    members: Vec<Member>,
+    room: usize,
+    anyone: Anyone,
     rng: Rng,
     /// The node may dial: its own record is settled.
     started: bool,
 }
 
 impl Cluster {
-    /// Takes the members, our own key among them.
+    /// Takes the members, our own key among them, and allocates places for `room` of them (or for as
+    /// many as there are, if that is more; ourselves included).
     pub fn new<C: Crypto>(
         crypto: &C,
         own: PublicKey,
         members: &[MemberConfig],
+        room: usize,
         rng: Rng,
     ) -> Result<Self, ClusterError> {
+        let room = room.clamp(members.len().min(MAX_MEMBERS), MAX_MEMBERS);
+        let places = Vec::with_capacity(room.saturating_sub(1));
+        let mut cluster = Self { own, members: places, room, anyone: Anyone::default(), rng, started: false };
+        cluster.check(members)?;
+        for (position, config) in members.iter().enumerate().filter(|(_, config)| config.public_key != own) {
+            cluster.add(Instant::ZERO, crypto, position, config);
+        }
+        Ok(cluster)
+    }
+
+    /// Whether these can be the members.
+    pub fn check(&self, members: &[MemberConfig]) -> Result<(), ClusterError> {
         if members.len() > MAX_MEMBERS {
             return Err(ClusterError::TooMany);
         }
@@ -104,16 +131,58 @@ impl Cluster {
                 return Err(ClusterError::Duplicate(j, i));
             }
         }
-        if !members.iter().any(|member| member.public_key == own) {
+        if !members.iter().any(|member| member.public_key == self.own) {
             return Err(ClusterError::NotAMember);
         }
-        let members = members
-            .iter()
-            .enumerate()
-            .filter(|(_, config)| config.public_key != own)
-            .map(|(position, config)| Member::new(crypto, position, config))
-            .collect();
-        Ok(Self { own, members, rng, started: false })
+        if members.len() > self.room {
+            return Err(ClusterError::NoRoom(self.room));
+        }
+        Ok(())
+    }
+
+    /// Most members there can be, ourselves included.
+    pub const fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Adds a member at its position in the cluster file; it is dialled at once. `None` when there is no
+    /// place, which [`Cluster::check`] tells before. A place that was another's is taken over.
+    pub fn add<C: Crypto>(
+        &mut self,
+        now: Instant,
+        crypto: &C,
+        position: usize,
+        config: &MemberConfig,
+    ) -> Option<MemberIndex> {
+        let mut member = Member::new(crypto, position, config);
+        if self.started {
+            member.dial_soon(now);
+        }
+        let index = match self.members.iter().position(Member::is_removed) {
+            Some(free) => free,
+            None if self.members.len() + 1 < self.room => self.members.len(),
+            None => return None,
+        };
+        match self.members.get_mut(index) {
+            Some(place) => *place = member,
+            None => self.members.push(member),
+        }
+        Some(MemberIndex(index as u16))
+    }
+
+    /// The next member that is none of these.
+    pub fn next_absent(&self, members: &[MemberConfig]) -> Option<MemberIndex> {
+        self.index_where(|member| !members.iter().any(|m| m.public_key == *member.public_key()))
+    }
+
+    /// Removes a member. Its place, and with it its index, goes to the next that is added.
+    pub fn remove(&mut self, index: MemberIndex) {
+        self.member_mut(index).remove();
+    }
+
+    /// What a newer cluster file says of a member that stays. Its record there is to be offered besides.
+    pub fn update(&mut self, now: Instant, index: MemberIndex, position: usize, config: &MemberConfig) {
+        self.member_mut(index).update(now, position, config);
     }
 
     /// Whether a verified key may have a channel: it is a member's, and not our own.
@@ -137,12 +206,13 @@ impl Cluster {
     }
 
     fn index_where(&self, is: impl Fn(&Member) -> bool) -> Option<MemberIndex> {
-        self.members.iter().position(is).map(|i| MemberIndex(i as u16))
+        self.members().find(|(_, member)| is(member)).map(|(index, _)| index)
     }
 
-    /// All members but ourselves, in the cluster file's order.
+    /// All members but ourselves: in the cluster file's order, until members are added or removed.
     pub fn members(&self) -> impl Iterator<Item = (MemberIndex, &Member)> {
-        self.members.iter().enumerate().map(|(i, member)| (MemberIndex(i as u16), member))
+        let all = self.members.iter().enumerate().map(|(i, member)| (MemberIndex(i as u16), member));
+        all.filter(|(_, member)| !member.is_removed())
     }
 
     /// One member.
@@ -156,7 +226,11 @@ impl Cluster {
 
     /// Members that have a channel now.
     pub fn connected(&self) -> usize {
-        self.members.iter().filter(|member| member.is_connected()).count()
+        self.members().filter(|(_, member)| member.is_connected()).count()
+    }
+
+    fn is_someone_absent(&self) -> bool {
+        self.members().any(|(_, member)| !member.is_connected())
     }
 
     /// Begins to dial: the own record is settled.
@@ -164,6 +238,7 @@ impl Cluster {
         if !self.started {
             self.started = true;
             self.members.iter_mut().for_each(|member| member.dial_soon(now));
+            self.anyone.start(now);
         }
     }
 
@@ -192,22 +267,40 @@ impl Cluster {
         self.member_mut(index).look_up_later(now);
     }
 
+    /// Adds an address that the operator names without saying whose it is: it is dialled while any
+    /// member has no channel. Of too many the oldest is forgotten.
+    pub fn handle_address(&mut self, now: Instant, address: SocketAddr) {
+        self.anyone.add(now, address);
+    }
+
+    /// A dial of such an address ended. `reached`: a member answered there.
+    pub fn handle_address_ended(&mut self, now: Instant, address: SocketAddr, reached: bool) {
+        let Self { anyone, rng, .. } = self;
+        anyone.ended(now, rng, address, reached);
+    }
+
     /// A member has a channel. `dialled` is the endpoint that led there, if we dialled it; it is
-    /// remembered as the last good one.
-    pub fn handle_connected(&mut self, index: MemberIndex, dialled: Option<SocketAddr>) {
-        self.member_mut(index).connected(dialled);
+    /// remembered as the last good one. `attempt`: that was an [`Output::Dial`] of this member.
+    pub fn handle_connected(&mut self, index: MemberIndex, dialled: Option<SocketAddr>, attempt: bool) {
+        self.member_mut(index).connected(dialled, attempt);
     }
 
     /// A member has lost its last channel.
     pub fn handle_disconnected(&mut self, now: Instant, index: MemberIndex) {
-        let Self { members, rng, .. } = self;
+        let Self { members, rng, anyone, .. } = self;
         members[index.position()].disconnected(now, rng);
+        anyone.someone_left(now);
     }
 
     /// The next thing to do, or `None` until [`Cluster::next_timeout`].
     pub fn poll(&mut self, now: Instant) -> Option<Output> {
         if !self.started {
             return None;
+        }
+        if self.is_someone_absent()
+            && let Some(address) = self.anyone.poll(now)
+        {
+            return Some(Output::DialAnyone { address });
         }
         let Self { members, rng, .. } = self;
         members.iter_mut().enumerate().find_map(|(i, member)| {
@@ -244,6 +337,7 @@ impl Cluster {
         if !self.started {
             return None;
         }
-        self.members.iter().map(Member::next_timeout).fold(None, earlier)
+        let anyone = self.anyone.next_timeout().filter(|_| self.is_someone_absent());
+        self.members.iter().map(Member::next_timeout).fold(anyone, earlier)
     }
 }

@@ -32,7 +32,7 @@ fn cluster() -> Cluster {
 }
 
 fn new(members: &[MemberConfig]) -> Result<Cluster, ClusterError> {
-    Cluster::new(&RustCrypto, *identity(1).public_key(), members, Seed::new([5; 32]).stream("cluster"))
+    Cluster::new(&RustCrypto, *identity(1).public_key(), members, 5, Seed::new([5; 32]).stream("cluster"))
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn attempts_race_and_rounds_back_off() {
             match output {
                 Output::Dial { .. } => cluster.handle_dial_failed(now, peer),
                 Output::LookUp { .. } => {}
-                Output::Unreachable { .. } => panic!("told twice"),
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -108,7 +108,7 @@ fn a_round_after_a_channel_ends_when_its_attempts_do() {
         let dials = poll_all(&mut cluster, now);
         for output in &dials {
             let Output::Dial { member, endpoint } = output else { panic!("{output:?}") };
-            cluster.handle_connected(*member, Some(endpoint.address));
+            cluster.handle_connected(*member, Some(endpoint.address), true);
         }
         let members: Vec<MemberIndex> = cluster.members().map(|(index, _)| index).collect();
         assert_eq!(dials.len(), members.len());

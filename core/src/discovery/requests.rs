@@ -177,9 +177,11 @@ impl Requests {
             nonces: heapless::Vec::new(),
         };
         let key = self.pool.insert(request).ok()?;
-        // The place in the first two bytes finds the request again; the rest cannot be guessed.
+        // The place in two bytes finds the request again; the rest cannot be guessed. The first is not
+        // zero, because some peers read the id as a number and repeat it without zeros in front.
         let mut id = rng.array::<8>();
-        id[..2].copy_from_slice(&(key.index() as u16).to_be_bytes());
+        id[0] |= 0x80;
+        id[1..3].copy_from_slice(&(key.index() as u16).to_be_bytes());
         self.get_mut(key)?.wire_id = WireId::new(&id)?;
         Some(key)
     }
@@ -207,7 +209,7 @@ impl Requests {
 
     /// The request that a response with this id, from this peer, may answer.
     pub(super) fn answered_by(&self, wire_id: &WireId, peer: &Peer) -> Option<Key> {
-        let [a, b, ..] = wire_id.as_bytes() else { return None };
+        let [_, a, b, ..] = wire_id.as_bytes() else { return None };
         let key = self.pool.key_at(usize::from(u16::from_be_bytes([*a, *b])))?;
         let request = self.pool.get(key)?;
         let matches = request.wire_id == *wire_id

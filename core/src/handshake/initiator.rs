@@ -10,7 +10,7 @@ use super::{
     xx::{self, KeyPair},
 };
 use crate::{
-    crypto::{Crypto, Identity, Secret},
+    crypto::{Crypto, Identity, PublicKey, Secret},
     id::PeerId,
     limits::HANDSHAKE_WRITE_SIZE,
     rng::Rng,
@@ -190,6 +190,15 @@ impl Initiator {
             }
             State::Done(_) => HandshakeState::Finished,
             State::Failed => HandshakeState::Failed,
+        }
+    }
+
+    /// Who answered, proven, once message 2 was read and until message 3 is written: whoever is not
+    /// wanted is turned away without being shown our own identity.
+    pub const fn peer(&self) -> Option<&PublicKey> {
+        match &self.state {
+            State::SendMessage3(_, peer) => Some(&peer.key),
+            _ => None,
         }
     }
 

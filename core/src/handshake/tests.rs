@@ -11,16 +11,17 @@ use crate::{
 
 mod attacks;
 mod chunking;
+mod exhaustive;
 mod vectors;
 
 pub(crate) fn identity(n: u8) -> Identity<RustCrypto> {
     Identity::new(RustCrypto, SecretKey::from_bytes(&[n; 32]).unwrap())
 }
 
-fn node(n: u8, session: u8, side: &str) -> (Identity<RustCrypto>, StaticKey, Rng) {
+fn node(n: u8, side: &str) -> (Identity<RustCrypto>, StaticKey, Rng) {
     let identity = identity(n);
     let key = StaticKey::new(&identity, &mut Seed::new([n; 32]).stream("static key"));
-    (identity, key, Seed::new([session; 32]).stream(side))
+    (identity, key, Seed::new([0; 32]).stream(side))
 }
 
 /// One side with everything it needs, so that a test reads like a conversation.
@@ -36,21 +37,12 @@ pub(crate) enum Machine {
 
 impl Party {
     pub(crate) fn initiator(n: u8, options: Options) -> Self {
-        Self::initiator_of_session(n, 0, options)
-    }
-
-    pub(crate) fn responder(n: u8, options: Options) -> Self {
-        Self::responder_of_session(n, 0, options)
-    }
-
-    /// The same node, identity and static key, with the ephemeral key of another session.
-    pub(crate) fn initiator_of_session(n: u8, session: u8, options: Options) -> Self {
-        let (identity, key, mut rng) = node(n, session, "initiator");
+        let (identity, key, mut rng) = node(n, "initiator");
         Self { identity, machine: Machine::Initiator(Initiator::new(&key, &mut rng, options)) }
     }
 
-    pub(crate) fn responder_of_session(n: u8, session: u8, options: Options) -> Self {
-        let (identity, key, mut rng) = node(n, session, "responder");
+    pub(crate) fn responder(n: u8, options: Options) -> Self {
+        let (identity, key, mut rng) = node(n, "responder");
         Self { identity, machine: Machine::Responder(Responder::new(&key, &mut rng, options)) }
     }
 
@@ -273,6 +265,61 @@ fn nonces_end_before_they_repeat() {
     assert!(cipher.seal(&RustCrypto, &[], &mut text).is_ok());
     assert_eq!(cipher.seal(&RustCrypto, &[], &mut text), Err(cipher::CipherError::Exhausted));
     assert_eq!(cipher.open(&RustCrypto, &[], &mut [0; 32]), Err(cipher::CipherError::Exhausted));
+}
+
+/// Rule N5: in many sessions of the same two nodes no key is used twice with one nonce, neither in the
+/// handshakes nor in the channels after them.
+#[test]
+fn no_key_is_used_twice_with_one_nonce() {
+    let crypto = crate::testing::Cheap::recording();
+    let secrets = [1, 2].map(|n| SecretKey::from_bytes(&[n; 32]).unwrap());
+    let identities = secrets.map(|secret| Identity::new(crypto.clone(), secret));
+    let mut rng = Seed::new([7; 32]).stream("handshake");
+    let keys = [0, 1].map(|n| StaticKey::new(&identities[n], &mut rng));
+    for _ in 0..100 {
+        let mut a = Initiator::new(&keys[0], &mut rng, Options::default());
+        let mut b = Responder::new(&keys[1], &mut rng, Options::default());
+        let mut buf = [0; HANDSHAKE_WRITE_SIZE];
+        while !b.is_finished() {
+            let n = a.poll_write(&identities[0], &mut buf);
+            assert_eq!(b.handle_bytes(&identities[1], &mut buf[..n]), Ok(n));
+            let n = b.poll_write(&identities[1], &mut buf);
+            assert_eq!(a.handle_bytes(&identities[0], &mut buf[..n]), Ok(n));
+        }
+        for finished in [a.finish().ok(), b.finish().ok()] {
+            let (mut send, _) = finished.unwrap().admit(|_| true).unwrap().into_ciphers();
+            for _ in 0..10 {
+                send.seal(&crypto, &[], &mut [0; 5]).unwrap();
+            }
+        }
+    }
+    let mut sealed = crypto.sealed();
+    let count = sealed.len();
+    sealed.sort_unstable();
+    sealed.dedup();
+    // Two static keys and two payloads in each handshake, and what each side sent after it.
+    assert_eq!((count, sealed.len()), (100 * (4 + 20), count));
+    std::println!("{count} messages sealed, each with a key and nonce of its own");
+}
+
+/// Rule N7: these wipe themselves, or this does not compile. Their fields are looked at where they stand
+/// (`wipes_by_its_fields`).
+#[test]
+fn what_holds_secrets_wipes_itself() {
+    const fn wipes<T: zeroize::ZeroizeOnDrop>() {}
+    const {
+        wipes::<Secret<32>>();
+        wipes::<SecretKey>();
+        wipes::<KeyPair>();
+        wipes::<StaticKey>();
+        wipes::<CipherState>();
+        wipes::<Initiator>();
+        wipes::<Responder>();
+        wipes::<Finished>();
+        wipes::<Admitted>();
+        wipes::<crate::channel::Channel>();
+        assert!(core::mem::needs_drop::<Initiator>() && core::mem::needs_drop::<Responder>());
+    }
 }
 
 /// Rule N6: what a peer that has proven nothing makes us hold.

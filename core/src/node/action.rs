@@ -1,5 +1,6 @@
 //! What goes into a [`Node`](super::Node) and what comes out.
 
+use alloc::vec::Vec;
 use core::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -7,6 +8,7 @@ use core::{
 
 use super::{notice::Notice, streams::StreamEvent};
 use crate::{
+    cluster::{ClusterError, MemberConfig},
     crypto::PublicKey,
     id::{NodeId, PeerId},
     record::Record,
@@ -191,12 +193,20 @@ pub enum Action {
 /// What an embedder can ask of a node.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Ping a member inside its channel; the answer is [`Notice::Ping`].
+    /// Ping a member inside its channel; the answer is [`Notice::Ping`]. A ping that is under way
+    /// already serves this request too.
     Ping(PeerId),
     /// Look a node up by discv5; the answer is [`Notice::LookedUp`].
     LookUp(NodeId),
     /// Add a TCP endpoint at which a member may be.
     Hint(PeerId, SocketAddr),
+    /// Add a TCP endpoint at which some member may be, if it is not known which.
+    Address(SocketAddr),
+    /// From now on these are the members, ourselves among them: those who come are dialled, those who go
+    /// are cut off at once, and those who stay notice nothing. Refused as a whole, the old ones stay.
+    ///
+    /// What is known of a member that stays remains; records count here as everywhere, by their number.
+    SetMembers(Vec<MemberConfig>),
     /// Close every channel in good order. The node does nothing more after that; [`Action::Wait`]
     /// without a deadline says that it is done.
     Shutdown,
@@ -211,6 +221,12 @@ pub enum RequestError {
     /// The peer has no channel now.
     #[error("the member has no channel now")]
     NotConnected,
+    /// The peer does not speak the ping protocol.
+    #[error("the member does not speak the ping protocol")]
+    Pingless,
+    /// These cannot be the members; those there are stay.
+    #[error(transparent)]
+    Members(#[from] ClusterError),
     /// As many of these are under way as there is room for: try again later.
     #[error("too many requests are under way: try again later")]
     Busy,

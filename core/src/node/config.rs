@@ -1,12 +1,13 @@
 //! What a node is made from.
 
 use alloc::{string::String, vec::Vec};
-use core::time::Duration;
+use core::{net::SocketAddr, time::Duration};
 
 use super::services::LocalInfo;
 use crate::{
     cluster::MemberConfig,
     crypto::SecretKey,
+    discovery,
     limits::CHANNEL_STREAMS,
     record::Record,
     refresh::{Bound, Configured},
@@ -24,6 +25,12 @@ pub struct Config {
     pub wall_clock_ms: u64,
     /// All members, ourselves among them.
     pub members: Vec<MemberConfig>,
+    /// Most members there may be later ([`Command::SetMembers`](super::Command::SetMembers)), ourselves
+    /// included. Memory for them is taken now; fewer than `members` counts as that many.
+    pub member_room: usize,
+    /// TCP addresses at which any member may be, if it is not known which (at most
+    /// [`MAX_ADDRESSES`](crate::limits::MAX_ADDRESSES); of more, the first are forgotten).
+    pub addresses: Vec<SocketAddr>,
     /// Our own record in the cluster file.
     pub lock_record: Option<Record>,
     /// Our own record in the node database.
@@ -36,6 +43,8 @@ pub struct Config {
     pub hostname: Option<String>,
     /// Nodes outside the cluster through which others can be found.
     pub bootnodes: Vec<Record>,
+    /// Times and pool sizes of discovery, if not its defaults. Families and lookups follow from the rest.
+    pub discovery: Option<discovery::Config>,
     /// Time between two pings inside a channel.
     pub ping_interval: Duration,
     /// Names of the embedder's protocols (`/name/1.0.0`), spoken on streams inside channels.
@@ -55,12 +64,15 @@ impl Config {
             seed,
             wall_clock_ms: 0,
             members,
+            member_room: 0,
+            addresses: Vec::new(),
             lock_record: None,
             stored_record: None,
             bound: Bound { udp4: None, tcp4: None, udp6: None, tcp6: None },
             configured: Configured { ip4: None, ip6: None, udp_port: None, tcp_port: None },
             hostname: None,
             bootnodes: Vec::new(),
+            discovery: None,
             ping_interval: Duration::from_secs(5),
             protocols: Vec::new(),
             info: LocalInfo::new(),

@@ -6,6 +6,7 @@ use super::{
     Node,
     action::{ConnId, RequestError},
     conns::{Close, Conn, Ended, Stage},
+    inbound::Place,
     notice::{Failure, Notice},
 };
 use crate::{
@@ -14,42 +15,42 @@ use crate::{
     crypto::Crypto,
     handshake::{Finished, Initiator, Options, Responder},
     id::PeerId,
-    limits::{CLOSE_TIMEOUT, DIAL_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CHANNELS_PER_MEMBER, MAX_PENDING_INBOUND},
+    limits::{CLOSE_TIMEOUT, DIAL_TIMEOUT, DOUBT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CHANNELS_PER_MEMBER},
     time::Instant,
 };
 
 impl<C: Crypto> Node<C> {
-    /// Takes a slot for a dial; `None` when there is none.
-    pub(super) fn begin_dial(&mut self, now: Instant, member: MemberIndex, to: Endpoint) -> Option<ConnId> {
+    /// Takes a slot for a dial, of a member or of whoever is there; `None` when there is none.
+    pub(super) fn begin_dial(
+        &mut self,
+        now: Instant,
+        member: Option<MemberIndex>,
+        to: Endpoint,
+    ) -> Option<ConnId> {
+        let Endpoint { address: endpoint, origin } = to;
         let id = ConnId::dialled(self.fresh_id());
-        let inserted = self.conns.insert(Conn {
-            id,
-            remote: to.address,
-            origin: to.origin,
-            member: Some(member),
-            stage: Stage::Dialling,
-            writable: false,
-            confirmed: false,
-            deadline: Some(now + DIAL_TIMEOUT),
-            last_pong: None,
-            resume: false,
-            close: None,
-        });
+        let conn = Conn::new(id, endpoint, origin, Stage::Dialling, now + DIAL_TIMEOUT);
+        let inserted = self.conns.insert(Conn { member, anyone: member.is_none(), ..conn });
         if !inserted {
             self.counters.dials_without_room += 1;
-            self.cluster.handle_dial_failed(now, member);
+            match member {
+                Some(member) => self.cluster.handle_dial_failed(now, member),
+                None => self.cluster.handle_address_ended(now, endpoint, false),
+            }
             return None;
         }
-        let peer = self.peer_id(member);
-        self.notify(Notice::Dialling { peer, conn: id, endpoint: to.address, origin: to.origin });
+        self.notify(match member {
+            Some(member) => Notice::Dialling { peer: self.peer_id(member), conn: id, endpoint, origin },
+            None => Notice::DiallingAnyone { conn: id, endpoint },
+        });
         Some(id)
     }
 
     pub(super) fn dial_succeeded(&mut self, now: Instant, id: ConnId) {
         let Self { conns, cluster, handshake_rng, static_key, .. } = self;
         let Some(conn) = conns.find(id).filter(|conn| matches!(conn.stage, Stage::Dialling)) else { return };
-        let Some(member) = conn.member else { return };
-        let options = Options { expected: Some(cluster.member(member).peer_id()), ..Options::default() };
+        let expected = conn.member.map(|member| cluster.member(member).peer_id());
+        let options = Options { expected, ..Options::default() };
         conn.stage = Stage::Initiator(Initiator::new(static_key, handshake_rng, options));
         conn.deadline = Some(now + HANDSHAKE_TIMEOUT);
         conn.writable = true;
@@ -62,23 +63,15 @@ impl<C: Crypto> Node<C> {
             self.counters.names_used_twice += 1;
             return;
         }
-        let pending = self.conns.iter().filter(|conn| conn.is_pending_inbound()).count();
-        let responder = Responder::new(&self.static_key, &mut self.handshake_rng, Options::default());
-        let room = pending < MAX_PENDING_INBOUND && !self.shutting_down;
-        let inserted = room
-            && self.conns.insert(Conn {
-                id,
-                remote: from,
-                origin: Origin::Inbound,
-                member: None,
-                stage: Stage::Responder(responder),
-                writable: true,
-                confirmed: false,
-                deadline: Some(now + HANDSHAKE_TIMEOUT),
-                last_pong: None,
-                resume: false,
-                close: None,
-            });
+        let place = self.place_for(from.ip()).filter(|_| !self.shutting_down);
+        let inserted = place.is_some_and(|place| {
+            let responder = Responder::new(&self.static_key, &mut self.handshake_rng, Options::default());
+            // Until the peer has authenticated, whatever it sends: a deadline from its last byte could
+            // be put off for ever.
+            let until = now + HANDSHAKE_TIMEOUT;
+            let conn = Conn::new(id, from, Origin::Inbound, Stage::Responder(responder), until);
+            self.conns.insert(Conn { reserved: place == Place::Reserved, writable: true, ..conn })
+        });
         if !inserted {
             self.counters.inbound_without_room += 1;
             let _ = self.turned_away.push(id);
@@ -117,6 +110,7 @@ impl<C: Crypto> Node<C> {
             };
             taken += n;
             if n > 0 {
+                self.recognise(now, id);
                 self.heard(now, id);
             }
             let finished = self.finish_handshake(now, id);
@@ -166,11 +160,33 @@ impl<C: Crypto> Node<C> {
         let channel = Channel::with_memory(admitted, now, channel_config, channel_rng, memory);
         conn.stage = Stage::Channel(channel);
         conn.member = Some(member);
+        conn.reserved = false;
         if id.is_accepted() {
             // The initiator's last message proved that it has the channel too.
             self.confirm(now, id);
         }
         true
+    }
+
+    /// Whoever answered at an address that nobody was known to be at has proven its key: only a member
+    /// without a channel is told who we are.
+    fn recognise(&mut self, now: Instant, id: ConnId) {
+        let Self { conns, cluster, .. } = self;
+        let Some(conn) = conns.find(id).filter(|conn| conn.anyone && conn.member.is_none()) else { return };
+        let Stage::Initiator(machine) = &conn.stage else { return };
+        let Some(key) = machine.peer() else { return };
+        match cluster.index_of(key) {
+            Some(member) => {
+                conn.member = Some(member);
+                if cluster.member(member).is_connected() {
+                    self.fail(now, id, Failure::Duplicate);
+                }
+            }
+            None => {
+                let peer = PeerId::from_public_key(key);
+                self.fail(now, id, Failure::NotAMember(peer));
+            }
+        }
     }
 
     /// Something authentic came from the peer.
@@ -185,11 +201,15 @@ impl<C: Crypto> Node<C> {
     fn confirm(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.conns.find(id) else { return };
         let (Some(member), endpoint, origin) = (conn.member, conn.remote, conn.origin) else { return };
+        let anyone = conn.anyone;
         conn.confirmed = true;
         conn.deadline = None;
         let first = !self.cluster.member(member).is_connected();
         let dialled = Self::dialled_origin(origin).then_some(endpoint);
-        self.cluster.handle_connected(member, dialled);
+        self.cluster.handle_connected(member, dialled, dialled.is_some() && !anyone);
+        if anyone {
+            self.cluster.handle_address_ended(now, endpoint, true);
+        }
         let peer = self.peer_id(member);
         self.notify(Notice::ChannelUp { peer, conn: id, endpoint, origin, first });
         self.deduplicate(now, member, id);
@@ -243,6 +263,8 @@ impl<C: Crypto> Node<C> {
             match event {
                 ChannelEvent::Pong { rtt } => {
                     conn.last_pong = Some(now);
+                    // Doubts about it are over.
+                    conn.deadline = conn.deadline.filter(|_| !conn.confirmed);
                     let peer = self.peer_id(member);
                     self.notify(Notice::Ping { peer, conn: id, rtt });
                     self.deduplicate(now, member, id);
@@ -250,7 +272,10 @@ impl<C: Crypto> Node<C> {
                 }
                 ChannelEvent::Closed { reason, .. } => self.fail(now, id, Failure::Channel(reason)),
                 ChannelEvent::StreamRefused { .. } => self.counters.streams_refused += 1,
-                ChannelEvent::PingUnsupported => self.serve(now, member),
+                ChannelEvent::PingUnsupported => {
+                    conn.pingless = true;
+                    self.serve(now, member);
+                }
                 ChannelEvent::Ready { .. } => {}
             }
         }
@@ -292,8 +317,9 @@ impl<C: Crypto> Node<C> {
 
     /// The driver says that a connection is over.
     pub(super) fn end(&mut self, now: Instant, id: ConnId, reason: Failure) {
-        let Some(conn) = self.conns.remove(id) else { return };
+        let Some(mut conn) = self.conns.remove(id) else { return };
         if conn.close.is_none() {
+            let reason = farewell(&mut conn).unwrap_or(reason);
             self.ended(now, Ended::of(&conn, reason));
         }
         self.recycle(conn);
@@ -308,7 +334,13 @@ impl<C: Crypto> Node<C> {
 
     /// Tells the cluster and the embedder what the end of a connection means.
     fn ended(&mut self, now: Instant, ended: Ended) {
-        let Ended { id, remote, origin, member, was_confirmed, reason } = ended;
+        let Ended { id, remote, origin, member, anyone, was_confirmed, reason } = ended;
+        if anyone && !was_confirmed {
+            let reached = reason == Failure::Duplicate;
+            self.cluster.handle_address_ended(now, remote, reached);
+            self.notify(Notice::AnyoneFailed { conn: id, endpoint: remote, reason });
+            return;
+        }
         let Some(member) = member else {
             self.counters.inbound_refused += 1;
             self.notify(Notice::Refused { conn: id, from: remote, reason });
@@ -349,12 +381,36 @@ impl<C: Crypto> Node<C> {
 
     pub(super) fn ping(&mut self, now: Instant, peer: PeerId) -> Result<(), RequestError> {
         let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
-        let Some(id) = self.channel_in_use(member).map(|conn| conn.id) else {
-            return Err(RequestError::NotConnected);
+        let (id, pingless) = match self.channel_in_use(member) {
+            Some(conn) => (conn.id, conn.pingless),
+            None => return Err(RequestError::NotConnected),
         };
+        if pingless {
+            return Err(RequestError::Pingless);
+        }
         match self.conns.find(id).map(|conn| &mut conn.stage) {
-            Some(Stage::Channel(channel)) => channel.ping(now).then_some(()).ok_or(RequestError::Busy),
+            Some(Stage::Channel(channel)) => {
+                // One that is under way, or comes with the muxer's agreement, serves this request too.
+                channel.ping(now);
+                Ok(())
+            }
             _ => Err(RequestError::NotConnected),
+        }
+    }
+
+    /// A member seems to be elsewhere now: a channel from before must answer soon, or it makes room
+    /// for a dial to where the member is.
+    pub(super) fn doubt(&mut self, now: Instant, member: MemberIndex) {
+        for conn in
+            self.conns.iter_mut().filter(|c| c.member == Some(member) && c.confirmed && c.is_channel())
+        {
+            if let Stage::Channel(channel) = &mut conn.stage
+                && channel.is_ready()
+                && !conn.pingless
+            {
+                channel.ping(now);
+                conn.deadline.get_or_insert(now + DOUBT_TIMEOUT);
+            }
         }
     }
 
@@ -364,4 +420,16 @@ impl<C: Crypto> Node<C> {
             self.fail(now, open, Failure::Shutdown);
         }
     }
+}
+
+/// What a peer that closed its connection had said before, if it said goodbye.
+fn farewell(conn: &mut Conn) -> Option<Failure> {
+    let Stage::Channel(channel) = &mut conn.stage else { return None };
+    channel.handle_eof();
+    core::iter::from_fn(|| channel.poll_event()).find_map(|event| match event {
+        ChannelEvent::Closed { reason: reason @ CloseReason::WentAway(_), .. } => {
+            Some(Failure::Channel(reason))
+        }
+        _ => None,
+    })
 }

@@ -36,6 +36,10 @@ pub(super) struct Conn {
     pub(super) origin: Origin,
     /// The member we dialled, or that authenticated.
     pub(super) member: Option<MemberIndex>,
+    /// Dialled without knowing whose address it is.
+    pub(super) anyone: bool,
+    /// Accepted from an address where a member is known to be.
+    pub(super) reserved: bool,
     pub(super) stage: Stage,
     /// The driver takes a write.
     pub(super) writable: bool,
@@ -45,6 +49,8 @@ pub(super) struct Conn {
     pub(super) deadline: Option<Instant>,
     /// When a ping was last answered.
     pub(super) last_pong: Option<Instant>,
+    /// The peer does not speak ping.
+    pub(super) pingless: bool,
     /// The channel has written since it left bytes untaken: it may take them now.
     pub(super) resume: bool,
     /// To be closed, and whether what the channel owes is written before.
@@ -61,6 +67,32 @@ pub(super) enum Close {
 }
 
 impl Conn {
+    /// A connection that begins now.
+    pub(super) const fn new(
+        id: ConnId,
+        remote: SocketAddr,
+        origin: Origin,
+        stage: Stage,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            id,
+            remote,
+            origin,
+            member: None,
+            anyone: false,
+            reserved: false,
+            stage,
+            writable: false,
+            confirmed: false,
+            deadline: Some(deadline),
+            last_pong: None,
+            pingless: false,
+            resume: false,
+            close: None,
+        }
+    }
+
     pub(super) fn is_channel(&self) -> bool {
         self.close.is_none() && matches!(self.stage, Stage::Channel(_))
     }
@@ -103,6 +135,12 @@ pub(super) struct Conns {
 impl Conns {
     pub(super) fn new(capacity: usize) -> Self {
         Self { slots: (0..capacity).map(|_| None).collect(), cursor: 0 }
+    }
+
+    /// Places, taken or not.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.len()
     }
 
     /// Puts a connection into a free slot; `false` when there is none.
@@ -163,6 +201,7 @@ pub(super) struct Ended {
     pub(super) remote: SocketAddr,
     pub(super) origin: Origin,
     pub(super) member: Option<MemberIndex>,
+    pub(super) anyone: bool,
     pub(super) was_confirmed: bool,
     pub(super) reason: Failure,
 }
@@ -174,6 +213,7 @@ impl Ended {
             remote: conn.remote,
             origin: conn.origin,
             member: conn.member,
+            anyone: conn.anyone,
             was_confirmed: conn.confirmed,
             reason,
         }

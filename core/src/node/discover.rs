@@ -45,8 +45,12 @@ impl<C: Crypto> Node<C> {
     ) {
         let Some(index) = self.cluster.index_of(record.public_key()) else { return };
         let (peer, seq) = (self.peer_id(index), record.seq());
+        let before = self.cluster.member(index).record().map(|record| *record.addresses());
         match self.cluster.handle_record(now, record, origin) {
             RecordOutcome::Updated => {
+                if before.is_some_and(|before| before != *record.addresses()) {
+                    self.doubt(now, index);
+                }
                 // One that the files had no record of came in like any stranger's.
                 if self.discovery.node(&record.node_id()).is_none_or(|node| !node.member) {
                     let _ = self.discovery.add_record(now, record, true);

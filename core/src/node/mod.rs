@@ -28,6 +28,8 @@ mod config;
 mod connect;
 mod conns;
 mod discover;
+mod inbound;
+mod members;
 mod notice;
 mod poll;
 mod services;
@@ -66,9 +68,10 @@ use crate::{
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
-        CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER, MAX_HOSTNAME,
-        MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_REQUESTED_LOOKUPS, NOTICES_BASE,
-        RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY, SERVICE_WRITE_SIZE, STORE_RETRY,
+        CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ADDRESSES, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER,
+        MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_PENDING_PER_MEMBER,
+        MAX_REQUESTED_LOOKUPS, NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY,
+        SERVICE_WRITE_SIZE, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -184,8 +187,16 @@ impl<C: Crypto> Node<C> {
     pub fn with_crypto(now: Instant, config: Config, crypto: C) -> Result<Self, ConfigError> {
         let identity = Identity::new(crypto, config.secret);
         let seed = &config.seed;
-        let cluster =
-            Cluster::new(identity.crypto(), *identity.public_key(), &config.members, seed.stream("cluster"))?;
+        let mut cluster = Cluster::new(
+            identity.crypto(),
+            *identity.public_key(),
+            &config.members,
+            config.member_room,
+            seed.stream("cluster"),
+        )?;
+        for address in &config.addresses {
+            cluster.handle_address(now, *address);
+        }
         let hostname = match config.hostname {
             Some(name) if name.is_empty() || name.len() > MAX_HOSTNAME => return Err(ConfigError::Hostname),
             Some(name) => Some(Hostname {
@@ -208,13 +219,14 @@ impl<C: Crypto> Node<C> {
             Some(record) => record.clone(),
             None => Builder::new().sign(0, &identity)?,
         };
-        let others = cluster.members().count();
+        // Room for all that there may be later.
+        let others = cluster.room().saturating_sub(1);
         let discovery_config = discovery::Config {
             // After an outage of our own every member is looked up at once.
             lookups: others.min(MAX_MEMBER_LOOKUPS) + MAX_REQUESTED_LOOKUPS,
             ipv4: config.bound.udp4.is_some(),
             ipv6: config.bound.udp6.is_some(),
-            ..discovery::Config::default()
+            ..config.discovery.unwrap_or_default()
         };
         let mut discovery = Discovery::new(discovery_config, &held, seed.stream("discovery"));
         for (_, member) in cluster.members() {
@@ -229,8 +241,9 @@ impl<C: Crypto> Node<C> {
         let protocols = Protocols::new(names)?;
         config.info.check()?;
         let mut handshake_rng = seed.stream("handshake");
-        // A member's channels, and as many attempts as may be under way at a time.
-        let slots = others * (MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS) + MAX_PENDING_INBOUND;
+        // A member's channels, and as many attempts as may be under way at a time, both ways.
+        let each = MAX_CHANNELS_PER_MEMBER + MAX_ATTEMPTS + MAX_PENDING_PER_MEMBER;
+        let slots = others * each + MAX_ADDRESSES + MAX_PENDING_INBOUND;
         // One event can end every connection, and tell of each what became of it and of its member.
         let notices_limit = NOTICES_BASE + 2 * slots;
         let channels = others * (MAX_CHANNELS_PER_MEMBER + 1) + 1;
@@ -347,6 +360,8 @@ impl<C: Crypto> Node<C> {
                 let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
                 self.cluster.handle_hint(now, member, endpoint);
             }
+            Command::Address(address) => self.cluster.handle_address(now, address),
+            Command::SetMembers(members) => self.set_members(now, &members)?,
             Command::Shutdown => self.shut_down(now),
         }
         Ok(request)
@@ -435,7 +450,7 @@ impl<C: Crypto> Node<C> {
     }
 
     fn count_votes(&mut self, now: Instant, ipv4: bool) {
-        let needed = quorum(self.peer_stores.len() + 1, self.cluster.connected());
+        let needed = quorum(self.cluster.members().count() + 1, self.cluster.connected());
         let current = self.local.sources().voted(ipv4);
         if let Some(voted) = self.votes.winner(now, ipv4, needed, current) {
             self.local.handle_sources(&self.identity, |s| s.set_voted(voted));

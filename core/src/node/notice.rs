@@ -31,6 +31,8 @@ pub enum Failure {
     Duplicate,
     /// Too many connections have not authenticated yet.
     NoRoom,
+    /// The operator removed the member.
+    Removed,
     /// We are shutting down.
     Shutdown,
 }
@@ -46,6 +48,7 @@ impl fmt::Display for Failure {
             Self::ClosedByPeer => f.write_str("closed by the peer, or broken"),
             Self::Duplicate => f.write_str("another connection to the same member is kept"),
             Self::NoRoom => f.write_str("too many connections have not authenticated yet"),
+            Self::Removed => f.write_str("no member of the cluster any more"),
             Self::Shutdown => f.write_str("shutting down"),
         }
     }
@@ -101,6 +104,32 @@ pub enum Notice {
         endpoint: SocketAddr,
         /// How that endpoint is known.
         origin: Origin,
+    },
+    /// An address is dialled that the operator named without saying whose it is.
+    DiallingAnyone {
+        /// The connection.
+        conn: ConnId,
+        /// Where to.
+        endpoint: SocketAddr,
+    },
+    /// A dial of such an address led to no channel.
+    AnyoneFailed {
+        /// The connection.
+        conn: ConnId,
+        /// Where to.
+        endpoint: SocketAddr,
+        /// Why; [`Failure::Duplicate`]: a member is there that has a channel already.
+        reason: Failure,
+    },
+    /// The operator added a member.
+    MemberAdded {
+        /// The member.
+        peer: PeerId,
+    },
+    /// The operator removed a member: it is cut off.
+    MemberRemoved {
+        /// Who was one.
+        peer: PeerId,
     },
     /// A dialled connection ended before there was a channel.
     DialFailed {

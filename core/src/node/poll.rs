@@ -139,8 +139,14 @@ impl<C: Crypto> Node<C> {
         loop {
             match self.cluster.poll(now)? {
                 cluster::Output::Dial { member, endpoint } => {
-                    if let Some(conn) = self.begin_dial(now, member, endpoint) {
+                    if let Some(conn) = self.begin_dial(now, Some(member), endpoint) {
                         return Some(Action::Dial { conn, to: endpoint.address });
+                    }
+                }
+                cluster::Output::DialAnyone { address } => {
+                    let endpoint = cluster::Endpoint { address, origin: cluster::Origin::Hint };
+                    if let Some(conn) = self.begin_dial(now, None, endpoint) {
+                        return Some(Action::Dial { conn, to: address });
                     }
                 }
                 cluster::Output::LookUp { member } => {

@@ -8,15 +8,14 @@ use std::{vec, vec::Vec};
 
 use super::*;
 use crate::{
-    cluster::MemberConfig,
-    crypto::SecretKey,
-    limits::{MAX_PENDING_INBOUND, RESOLVE_FIRST_WAIT},
-    record::Record,
-    refresh::Bound,
+    cluster::MemberConfig, crypto::SecretKey, limits::RESOLVE_FIRST_WAIT, record::Record, refresh::Bound,
     rng::Seed,
 };
 
+mod inbound;
+mod members;
 mod net;
+mod pairs;
 mod services;
 mod streams;
 
@@ -117,25 +116,6 @@ fn votes_of_a_quorum_move_the_address() {
     assert!(drain(&mut node, now).0.is_empty(), "a stranger has no vote");
     node.voted(now, ids[1], seen);
     assert_eq!(settle(&mut node, now).udp_endpoints().next(), Some(seen));
-}
-
-#[test]
-fn unauthenticated_connections_are_few_and_short() {
-    let mut node = node(config());
-    let now = Instant::ZERO;
-    settle(&mut node, now);
-    let from: SocketAddr = "10.0.0.9:9".parse().unwrap();
-    for n in 0..=MAX_PENDING_INBOUND as u64 {
-        node.handle_event(now, Event::Accepted { conn: ConnId::accepted(n), from });
-        drain(&mut node, now);
-    }
-    assert_eq!(node.connections(), MAX_PENDING_INBOUND);
-    assert_eq!(node.counters().inbound_without_room, 1);
-    let later = now + Duration::from_secs(10);
-    node.handle_timeout(later);
-    let (actions, _) = drain(&mut node, later);
-    let closed = actions.iter().filter(|action| matches!(action, Action::Close { .. })).count();
-    assert_eq!((closed, node.connections()), (MAX_PENDING_INBOUND, 0));
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl<C: Crypto> Node<C> {
         self.local.current()
     }
 
-    /// All members but ourselves, in the cluster file's order.
+    /// All members but ourselves: in the cluster file's order, until members come and go.
     pub fn members(&self) -> impl Iterator<Item = MemberView<'_>> {
         self.cluster.members().map(|(index, member)| self.member_view(index, member))
     }
@@ -156,7 +156,9 @@ impl<C: Crypto> Node<C> {
             channel: member.channel,
             channels: member.channels,
         });
-        Snapshot { record: self.record().cloned(), members: members.collect(), counters: self.counters }
+        let mut members: Vec<_> = members.collect();
+        members.sort_by_key(|member| member.position);
+        Snapshot { record: self.record().cloned(), members, counters: self.counters }
     }
 
     /// Connections in any state.

@@ -80,6 +80,15 @@ impl Votes {
         }
     }
 
+    /// Forgets the votes of one that is no member any more.
+    pub fn forget_voter(&mut self, voter: NodeId) {
+        for slot in &mut self.slots {
+            if slot.is_some_and(|vote| vote.voter == voter) {
+                *slot = None;
+            }
+        }
+    }
+
     /// What at least `quorum` members agree on for the given family; `None` when they do not.
     ///
     /// The address that is `current` stays while it has the quorum, and so does its port: a vote

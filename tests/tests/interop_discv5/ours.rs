@@ -11,7 +11,7 @@ use std::{
 
 use coracle_core::{
     crypto::{Identity, RustCrypto, SecretKey},
-    discovery::{Config, Discovery, Event, RequestId},
+    discovery::{Config, Discovery, Event, RecordSource, RequestId},
     id::NodeId,
     limits::MAX_PACKET_SIZE,
     record::{Builder, Record},
@@ -107,6 +107,15 @@ impl Ours {
         self.task.abort();
         let _ = self.task.await;
         Self::run(self.number, self.identity, self.socket, self.record)
+    }
+
+    /// The same key with its next record on another socket, with everything else forgotten.
+    pub(crate) async fn start_elsewhere(self) -> Self {
+        self.task.abort();
+        let _ = self.task.await;
+        let socket = Arc::new(UdpSocket::bind(SocketAddr::new(self.endpoint.ip(), 0)).await.unwrap());
+        let record = signed(&self.identity, self.record.seq() + 1, socket.local_addr().unwrap());
+        Self::run(self.number, self.identity, socket, record)
     }
 
     /// From now on so many of a hundred datagrams are lost, in whichever direction they go.
@@ -209,6 +218,27 @@ impl Ours {
             _ => None,
         })
         .await
+    }
+
+    /// Looks `target` up and returns whom it, and lookups before it, came upon: ids and sequence numbers.
+    pub(crate) async fn look_around(&mut self, target: NodeId) -> Vec<(NodeId, u64)> {
+        let begun = self.with(move |machine, now| machine.lookup(now, target)).await.unwrap();
+        loop {
+            self.log.push(self.incoming.recv().await.unwrap());
+            let Some(Seen::Event(last)) = self.log.last() else { continue };
+            if matches!(**last, Event::LookupDone { lookup, .. } if lookup == begun) {
+                break;
+            }
+        }
+        let records = self.log.iter().filter_map(|seen| match seen {
+            Seen::Event(event) => match &**event {
+                Event::RecordSeen { record, source: RecordSource::Relayed(_) } => Some(record),
+                Event::LookupDone { found, .. } => found.as_ref(),
+                _ => None,
+            },
+            Seen::Asked { .. } | Seen::Answered { .. } => None,
+        });
+        records.map(|record| (record.node_id(), record.seq())).collect()
     }
 }
 

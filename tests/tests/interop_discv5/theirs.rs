@@ -76,6 +76,17 @@ impl Theirs {
         Self::run(number, socket, enr).await
     }
 
+    /// The same key with its next record on another socket, with everything else forgotten.
+    pub(crate) async fn start_elsewhere(self) -> Self {
+        let Self { discv5, number, endpoint, .. } = self;
+        let seq = discv5.local_enr().seq() + 1;
+        // The old socket stays bound until its tasks have ended, so the port is another one.
+        let socket = Arc::new(UdpSocket::bind(SocketAddr::new(endpoint.ip(), 0)).await.unwrap());
+        let enr = enr(number, seq, socket.local_addr().unwrap());
+        drop(discv5);
+        Self::run(number, socket, enr).await
+    }
+
     pub(crate) fn enr(&self) -> Enr {
         self.discv5.local_enr()
     }
@@ -123,6 +134,12 @@ impl Theirs {
         let target = enr::NodeId::new(&target.0);
         let found = within("end of their lookup", self.discv5.find_node(target)).await.unwrap();
         found.into_iter().find(|enr| enr.node_id() == target)
+    }
+
+    /// Looks `target` up and returns whom it came upon: ids and sequence numbers.
+    pub(crate) async fn look_around(&self, target: NodeId) -> Vec<(NodeId, u64)> {
+        let found = self.discv5.find_node(enr::NodeId::new(&target.0)).await.unwrap();
+        found.iter().map(|enr| (NodeId(enr.node_id().raw()), enr.seq())).collect()
     }
 
     /// TALKREQ.

@@ -1,5 +1,4 @@
-//! Rules N1, N2, N4: whatever is flipped, cut, spliced or reflected, nobody completes with another
-//! view than the peer's. Exhaustive over every bit of the three Noise messages.
+//! Rules N2 and N4: who borrows an identity, or sends useless keys or short messages, gets nowhere.
 
 use super::*;
 
@@ -44,79 +43,27 @@ fn untouched_it_completes() {
     assert_eq!(a.finish().unwrap().hash(), b.finish().unwrap().hash());
 }
 
-/// The three Noise messages of `tampered`'s session, which is the same every time, or of another
-/// session between the same two nodes.
-fn recorded(session: u8) -> [Vec<u8>; 3] {
-    let mut a = Party::initiator_of_session(1, session, QUIET);
-    let mut b = Party::responder_of_session(2, session, QUIET);
+/// The three Noise messages of `tampered`'s session, which is the same every time.
+fn recorded() -> [Vec<u8>; 3] {
+    let mut a = Party::initiator(1, QUIET);
+    let mut b = Party::responder(2, QUIET);
     let mut said = Vec::new();
     talk(&mut a, &mut b, |_, _, bytes| said.push(bytes.clone())).unwrap();
     // After the two lines each.
     said.split_off(2).try_into().unwrap()
 }
 
+/// Every message shortened, with its length made to fit.
 #[test]
-fn every_flipped_bit() {
-    for (message, original) in (1u8..).zip(recorded(0)) {
-        for bit in 0..8 * original.len() {
-            let parties = tampered(message, |bytes| {
-                assert_eq!(*bytes, original);
-                bytes[bit / 8] ^= 1 << (bit % 8);
-            });
-            assert_no_differing_views(parties, &std::format!("message {message} bit {bit}"));
-        }
-    }
-}
-
-#[test]
-fn every_cut() {
-    for (message, original) in (1u8..).zip(recorded(0)) {
+fn every_refitted_cut() {
+    for (message, original) in (1u8..).zip(recorded()) {
         for cut in 0..original.len() {
-            // Cut on the way, so that the rest never comes; and cut with the length made to fit.
-            let parties = tampered(message, |bytes| bytes.truncate(cut));
-            assert_no_differing_views(parties, &std::format!("message {message} cut to {cut}"));
             let parties = tampered(message, |bytes| {
                 bytes.truncate(cut.max(2));
                 let len = (bytes.len() - 2) as u16;
                 bytes[..2].copy_from_slice(&len.to_be_bytes());
             });
             assert_no_differing_views(parties, &std::format!("message {message} refitted to {cut}"));
-        }
-    }
-}
-
-/// Everything a side says is said back to it: as it comes, and message by message.
-#[test]
-fn reflection() {
-    for mut party in [Party::initiator(1, QUIET), Party::responder(2, QUIET)] {
-        for _ in 0..10 {
-            let mut said = party.say();
-            if said.is_empty() || party.hear(&mut said).is_err() {
-                break;
-            }
-        }
-        assert_ne!(party.state(), HandshakeState::Finished);
-    }
-    let own = recorded(0);
-    for (message, reflected) in [(2u8, &own[0]), (3, &own[1])] {
-        let parties = tampered(message, |bytes| bytes.clone_from(reflected));
-        assert_no_differing_views(parties, &std::format!("message {message} reflected"));
-    }
-}
-
-/// Messages of one session in another between the same two nodes, with the same static keys.
-#[test]
-fn splices_between_two_sessions() {
-    let (own, other) = (recorded(0), recorded(1));
-    for (message, (own, foreign)) in (1u8..).zip(own.iter().zip(&other)) {
-        assert_ne!(own, foreign);
-        assert_eq!(own.len(), foreign.len());
-        // Any tail of the message from the other session, the whole of it included.
-        for at in 2..own.len() {
-            let parties = tampered(message, |bytes| bytes[at..].copy_from_slice(&foreign[at..]));
-            if own[at..] != foreign[at..] {
-                assert_no_differing_views(parties, &std::format!("message {message} spliced at {at}"));
-            }
         }
     }
 }
@@ -134,6 +81,13 @@ fn a_borrowed_identity_is_refused() {
     let mut b = Party::responder(2, QUIET);
     assert_eq!(talk(&mut a, &mut b, |_, _, _| ()), Err(HandshakeError::Identity));
     assert!(b.finish().is_none());
+
+    // The same from the other side.
+    let machine = Machine::Responder(Responder::new(&key, &mut rng, QUIET));
+    let mut b = Party { identity: identity(9), machine };
+    let mut a = Party::initiator(1, QUIET);
+    assert_eq!(talk(&mut a, &mut b, |_, _, _| ()), Err(HandshakeError::Identity));
+    assert!(a.finish().is_none());
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::{
     crypto::Crypto,
     limits::{
         MAX_AGENT, MAX_INBOUND_SERVICES, MAX_SERVICE_MESSAGE, PEER_INFO_FIRST, PEER_INFO_INTERVAL,
-        RECORDS_RETRY, SERVICE_TIMEOUT,
+        RECORDS_RETRY, SERVICE_TIMEOUT, SERVICES_AFTER,
     },
     time::{Instant, earlier},
     wire::{
@@ -98,6 +98,8 @@ pub(super) struct Peer {
     owed: u8,
     /// Kinds that the peer does not speak, on this channel.
     unsupported: u8,
+    /// When the first streams are opened on this channel.
+    begin_at: Option<Instant>,
     info_at: Option<Instant>,
     records_at: Option<Instant>,
     pub(super) records: Bits,
@@ -112,6 +114,7 @@ impl Peer {
             conn: None,
             owed: 0,
             unsupported: 0,
+            begin_at: None,
             info_at: None,
             records_at: None,
             records: Bits::none(),
@@ -155,11 +158,16 @@ impl Services {
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.peers.iter().map(|peer| earlier(peer.info_at, peer.records_at)).fold(None, earlier)
+        let due = |peer: &Peer| earlier(peer.begin_at, earlier(peer.info_at, peer.records_at));
+        self.peers.iter().map(due).fold(None, earlier)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for peer in &mut self.peers {
+            if peer.begin_at.is_some_and(|at| at <= now) {
+                peer.begin_at = None;
+                peer.owed |= Kind::Identify.bit() | Kind::Records.bit();
+            }
             if peer.info_at.is_some_and(|at| at <= now) {
                 peer.info_at = Some(now + PEER_INFO_INTERVAL);
                 peer.owed |= Kind::PeerInfo.bit();
@@ -179,7 +187,15 @@ impl Services {
             }
         }
         if let Some(peer) = self.peer(member).filter(|peer| peer.conn == Some(conn)) {
-            (peer.conn, peer.owed, peer.info_at, peer.records_at) = (None, 0, None, None);
+            (peer.conn, peer.owed, peer.begin_at, peer.info_at, peer.records_at) =
+                (None, 0, None, None, None);
+        }
+    }
+
+    /// A member is none any more: its place is for another.
+    pub(super) fn forget(&mut self, member: MemberIndex) {
+        if let Some(peer) = self.peer(member) {
+            *peer = Peer::new();
         }
     }
 
@@ -192,7 +208,7 @@ impl Services {
         for (i, peer) in self.peers.iter_mut().enumerate() {
             if peer.conn.is_some() && teller.is_none_or(|teller| teller.position() != i) {
                 peer.records.set(record);
-                if peer.records_at.is_none() {
+                if peer.begin_at.is_none() && peer.records_at.is_none() {
                     peer.owed |= Kind::Records.bit();
                 }
             }
@@ -202,7 +218,8 @@ impl Services {
     /// Our own record changed: every member is to know, and what we say of ourselves.
     pub(super) fn handle_published(&mut self) {
         self.owe_record(records::OWN, None);
-        for peer in self.peers.iter_mut().filter(|peer| peer.conn.is_some()) {
+        // Who has not been asked yet is told when it asks.
+        for peer in self.peers.iter_mut().filter(|peer| peer.conn.is_some() && peer.begin_at.is_none()) {
             peer.owed |= Kind::Push.bit();
         }
     }
@@ -239,7 +256,8 @@ impl<C: Crypto> Node<C> {
         let Some(peer) = self.services.peer(member).filter(|peer| peer.conn != Some(conn)) else { return };
         peer.conn = Some(conn);
         peer.unsupported = 0;
-        peer.owed = Kind::Identify.bit() | Kind::Records.bit();
+        peer.owed = 0;
+        peer.begin_at = Some(now + SERVICES_AFTER);
         peer.info_at = Some(now + PEER_INFO_FIRST);
         peer.records_at = None;
         peer.records = all;

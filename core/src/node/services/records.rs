@@ -117,7 +117,7 @@ impl<C: Crypto> Node<C> {
         if bit == OWN {
             return self.local.current();
         }
-        self.cluster.members().nth(bit)?.1.record()
+        self.cluster.members().find(|(index, _)| index.position() == bit)?.1.record()
     }
 
     /// A member shows a record.

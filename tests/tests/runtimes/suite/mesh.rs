@@ -224,3 +224,42 @@ async fn a_refused_dial_is_told_and_repeated() {
     })
     .await;
 }
+
+/// The embedder changes the members while the node runs: who comes is dialled, who goes is told goodbye and
+/// cut off, who stays notices nothing.
+#[tokio::test]
+async fn members_come_and_go_by_command() {
+    use coracle_core::{
+        channel::CloseReason,
+        node::{Command, Failure},
+    };
+    let listening = |own, members: &[u8]| Running::start(config(own, members), &loopback(), NoStore);
+    let (mut second, mut third) = (listening(2, &[1, 2]), listening(3, &[1, 3]));
+    let mut config = config(1, &[1, 2]);
+    config.member_room = 3;
+    config.members[1].hints.push(second.tcp[0]);
+    let members = config.members.clone();
+    let mut first = Running::start(config, &loopback(), NoStore);
+    first.channel_up(peer_id(2)).await;
+
+    let mut newcomer = MemberConfig::new(public_key(3));
+    newcomer.hints.push(third.tcp[0]);
+    let all = [members.clone(), vec![newcomer.clone()]].concat();
+    first.request(Command::SetMembers(all)).await;
+    first.channel_up(peer_id(3)).await;
+    third.channel_up(peer_id(1)).await;
+
+    first.request(Command::SetMembers(vec![members[0].clone(), newcomer])).await;
+    let down = |notice: &Notice| match *notice {
+        Notice::ChannelDown { peer, reason, .. } => Some((peer, reason)),
+        _ => None,
+    };
+    assert_eq!(first.expect("end of a channel", down).await, (peer_id(2), Failure::Removed));
+    let told = second.expect("end of a channel", down).await;
+    assert_eq!(told, (peer_id(1), Failure::Channel(CloseReason::WentAway(0))));
+    first.pings(peer_id(3), 3).await;
+    assert_eq!(first.told().iter().find_map(down), None);
+    let snapshot = first.handle.snapshot().await.unwrap();
+    let peers: Vec<_> = snapshot.members.iter().map(|member| member.peer_id).collect();
+    assert_eq!(peers, [peer_id(3)]);
+}
