@@ -9,7 +9,7 @@ use coracle_core::{
     cluster::MemberConfig,
     crypto::{Crypto as _, PublicKey, RustCrypto, SecretKey},
     id::PeerId,
-    node::{Config, Store, StoreItem, StoredPeer},
+    node::{Config, LocalInfo, Store, StoreItem, StoredPeer},
     rng::Seed,
 };
 
@@ -73,7 +73,19 @@ pub fn configure(secret: SecretKey, file: &ClusterFile, database: &Database) -> 
     config.lock_record = lock_record;
     config.stored_record = database.own_record(&own_key)?;
     config.wall_clock_ms = wall_clock_ms();
+    config.info.lock_hash = lock_hash(file);
     Ok(config)
+}
+
+/// What Charon's peerinfo protocol says of a cluster file: its lock hash, or nothing before there is a lock.
+fn lock_hash(file: &ClusterFile) -> Vec<u8> {
+    file.lock().map(|lock| lock.lock_hash.to_vec()).unwrap_or_default()
+}
+
+/// `info` once this is the cluster file.
+#[must_use]
+pub fn info_with(info: &LocalInfo, file: &ClusterFile) -> LocalInfo {
+    LocalInfo { lock_hash: lock_hash(file), ..info.clone() }
 }
 
 /// The members of a cluster file, with what the database knows of each.

@@ -87,6 +87,8 @@ pub const RESOLVE_RETRY: Duration = Duration::from_secs(10);
 pub const MAX_HOSTNAME: usize = 253;
 /// Lookups asked for by the embedder that may be under way.
 pub const MAX_REQUESTED_LOOKUPS: usize = 8;
+/// TALKREQs asked for by the embedder that may be under way.
+pub const MAX_REQUESTED_TALKS: usize = 16;
 /// Lookups of members that may be under way, beside the embedder's; in a larger cluster the others
 /// are looked up in their next round.
 pub const MAX_MEMBER_LOOKUPS: usize = 32;
@@ -220,6 +222,10 @@ pub const MAX_MESSAGE_SIZE: usize = MAX_PACKET_SIZE - 16 - 23 - 32 - 16;
 pub const MAX_TALK_PAYLOAD: usize = MAX_MESSAGE_SIZE - 1 - 3 - 1 - MAX_REQUEST_ID - 3 - 3;
 /// Longest name of a TALK protocol that an embedder can accept.
 pub const MAX_TALK_PROTOCOL: usize = 64;
+/// How long the answer to a TALKREQ is kept, for when the request comes again.
+pub const TALK_ANSWER_LIFETIME: Duration = Duration::from_secs(3);
+/// When an answer is tried again that found the pool of answers full.
+pub const ANSWER_RETRY: Duration = Duration::from_millis(20);
 /// Most TALK protocols that an embedder can accept.
 pub const MAX_TALK_PROTOCOLS: usize = 16;
 /// How often one handshake packet is sent again when its challenge comes again.
@@ -235,7 +241,38 @@ pub const MAX_CHALLENGE_CHECKS: u8 = 4;
 /// counter in a nonce never repeats.
 pub const MAX_SESSION_MESSAGES: u32 = 1 << 30;
 /// Nonces of received packets that a session remembers, to recognise what comes twice.
-pub const RECENT_NONCES: usize = 16;
+pub const RECENT_NONCES: usize = 64;
+/// TALKREQs that are remembered after their session has forgotten them, so that each is delivered once.
+pub const RECENT_TALKS: usize = 256;
+/// Bytes that a session saves up, at most, for answers to packets that come twice. Every authentic
+/// packet adds its own size, so that repeats never bring more than came.
+pub const MAX_REPEAT_CREDIT: u32 = 4096;
+/// Signature checks, for handshakes and records, that may be made at once.
+pub const SIGNATURE_CHECKS_BURST: u32 = 1000;
+/// Signature checks a second that come on top.
+pub const SIGNATURE_CHECKS_PER_SECOND: u32 = 500;
+/// Signature checks that only handshakes of members, and records from and of them, may use.
+pub const SIGNATURE_CHECKS_RESERVED: u32 = 250;
+/// WHOAREYOUs to one IPv4 /24 or IPv6 /48 that may be sent at once (loopback and private excepted).
+pub const CHALLENGES_PER_PREFIX: u32 = 64;
+/// WHOAREYOUs to one prefix a second that come on top.
+pub const CHALLENGES_PER_PREFIX_SECOND: u32 = 16;
+/// WHOAREYOUs to one prefix that only members may cause, from endpoints known as theirs.
+pub const CHALLENGES_PER_PREFIX_RESERVED: u32 = 16;
+/// Bytes to unverified endpoints of one prefix, in packets that we begin, that may be sent at once
+/// (loopback and private excepted).
+pub const BEGUN_BYTES_PER_PREFIX: u32 = 24 * 1024;
+/// Such bytes a second that come on top.
+pub const BEGUN_BYTES_PER_PREFIX_SECOND: u32 = 3 * 1024;
+/// Such bytes that only requests to members, and the embedder's own, may use.
+pub const BEGUN_BYTES_PER_PREFIX_RESERVED: u32 = 16 * 1024;
+/// Challenges that may be open for one node at one endpoint.
+pub const CHALLENGES_PER_PEER: usize = 2;
+/// The part of a challenge's life after which another packet of its peer may get one of its own, or
+/// take the place of one whose signature checks are used up.
+pub const CHALLENGE_HOLD_PART: u32 = 4;
+/// Ranges of addresses that an embedder can allow.
+pub const MAX_ALLOWED_RANGES: usize = 16;
 /// Nonces of one request that may still be answered by a WHOAREYOU.
 pub const MAX_REQUEST_NONCES: usize = 6;
 /// Places of a routing table's bucket (discv5 theory, "Node Table": k).
@@ -248,16 +285,32 @@ pub const BUCKET_SPARES: usize = 16;
 pub const PREFIX_PER_BUCKET: usize = 2;
 /// Nodes of one IPv4 /24 or IPv6 /48 in the table (loopback, private networks and members excepted).
 pub const PREFIX_PER_TABLE: usize = 10;
+/// Places of a bucket that nodes may take which we know only because they came to us (loopback,
+/// private networks and members excepted).
+pub const INBOUND_PER_BUCKET: usize = 10;
 /// Nodes closest to its target that a lookup asks before it ends (k).
 pub const LOOKUP_WIDTH: usize = 16;
 /// Queries of one lookup in flight at a time (α).
 pub const LOOKUP_PARALLEL: usize = 3;
 /// Candidates that a lookup keeps, the nearest first.
 pub const LOOKUP_CANDIDATES: usize = 48;
+/// Disjoint paths of one lookup, at most.
+pub const LOOKUP_PATHS: usize = 3;
+/// Matching records that a lookup keeps, the nearest to its target (k).
+pub const LOOKUP_RESULTS: usize = 16;
+/// Candidates of one lookup in one IPv4 /24 or IPv6 /48, so that no single network surrounds a target
+/// (loopback, private networks, nodes kept in the table and the target itself excepted).
+pub const PREFIX_PER_LOOKUP: usize = 4;
 
 const _: () = assert!(MAX_SESSION_MESSAGES < u32::MAX);
 const _: () = assert!(MAX_TALK_PAYLOAD > 1024 && MAX_TALK_PAYLOAD < MAX_MESSAGE_SIZE);
 const _: () = assert!(BUCKETS >= 17 && BUCKETS < 256);
+const _: () = assert!(SIGNATURE_CHECKS_RESERVED < SIGNATURE_CHECKS_BURST);
+const _: () = assert!(CHALLENGES_PER_PREFIX_RESERVED < CHALLENGES_PER_PREFIX);
+const _: () = assert!(BEGUN_BYTES_PER_PREFIX_RESERVED < BEGUN_BYTES_PER_PREFIX);
+const _: () = assert!(INBOUND_PER_BUCKET < BUCKET_SIZE && PREFIX_PER_BUCKET <= INBOUND_PER_BUCKET);
+const _: () = assert!(LOOKUP_PATHS <= LOOKUP_PARALLEL && PREFIX_PER_LOOKUP < LOOKUP_WIDTH);
+const _: () = assert!(CHALLENGES_PER_PEER == 2, "a challenge is the first or the second of its peer");
 const _: () = assert!(LOOKUP_CANDIDATES > LOOKUP_WIDTH && LOOKUP_PARALLEL <= LOOKUP_WIDTH);
 // Records of the largest size: at least three fit into a packet, so sixteen need six packets, and the
 // answer is cut after five (15 records). Ordinary records are smaller and all sixteen fit.

@@ -2,10 +2,13 @@
 //!
 //! A stream is ChaCha20 with *fast key erasure*: every refill first replaces its own key, and bytes
 //! are wiped as they are handed out, so that a captured state tells nothing that was drawn before.
+//! The cipher works on the state in place and wipes its own copy of the key.
 //! One more draw in one stream disturbs no other.
 
-use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng as _, SeedableRng as _};
+use chacha20::{
+    ChaCha20,
+    cipher::{KeyIvInit as _, StreamCipher as _},
+};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -70,9 +73,12 @@ impl Rng {
     }
 
     fn refill(&mut self) {
-        let mut cipher = ChaCha20Rng::from_seed(self.key);
-        cipher.fill_bytes(&mut self.key);
-        cipher.fill_bytes(&mut self.pool);
+        let mut cipher = ChaCha20::new((&self.key).into(), (&[0; 12]).into());
+        // What is encrypted is zero, so what comes out is the key stream.
+        self.key.zeroize();
+        self.pool.zeroize();
+        cipher.apply_keystream(&mut self.key);
+        cipher.apply_keystream(&mut self.pool);
         self.used = 0;
     }
 
@@ -117,6 +123,19 @@ mod tests {
             stream.fill(chunk);
         }
         assert_eq!(a, b);
+    }
+
+    #[test]
+    fn the_stream_is_chacha20_and_the_key_goes_on() {
+        // RFC 8439, appendix A.1, test vector 1: the key stream of an all-zero key.
+        let mut stream = Rng::from_key([0; 32]);
+        let start = [
+            0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90, 0x40, 0x5d, 0x6a, 0xe5, 0x53, 0x86, 0xbd, 0x28,
+            0xbd, 0xd2, 0x19, 0xb8, 0xa0, 0x8d, 0xed, 0x1a, 0xa8, 0x36, 0xef, 0xcc, 0x8b, 0x77, 0x0d, 0xc7,
+        ];
+        let after = [0xda, 0x41, 0x59, 0x7c, 0x51, 0x57, 0x48, 0x8d];
+        assert_eq!(stream.array(), after);
+        assert_eq!(stream.key, start);
     }
 
     #[test]

@@ -149,6 +149,8 @@ mod tests {
             peer_id: peer,
             record: None,
             reachability: Reachability::Failed { rounds: 1 },
+            agent: Default::default(),
+            info: None,
             channel: None,
             channels: 0,
         };

@@ -74,6 +74,9 @@ pub(super) struct Arguments {
     /// The ENR of a node outside the cluster that helps to find others
     #[arg(long, value_name = "ENR")]
     bootnode: Vec<String>,
+    /// What the other operators see this node called (in Charon's peerinfo)
+    #[arg(long, value_name = "NAME")]
+    nickname: Option<String>,
     /// The runtime under the node
     #[arg(long, value_enum, default_value_t)]
     runtime: Runtime,
@@ -126,10 +129,19 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             json!({"event": "listening", "addresses": listening}),
         )?;
         let store = DatabaseStore(Arc::clone(&database));
+        let info = config.info.clone();
         let node = sockets.start(config, store).map_err(start_error)?;
         let hint_names = HintNames::start(arguments.peer.iter().filter_map(PeerHint::name), &node);
-        let watch =
-            Watch { node: &node, own, database: &database, membership, names, hint_names, live: &mut live };
+        let watch = Watch {
+            node: &node,
+            own,
+            info,
+            database: &database,
+            membership,
+            names,
+            hint_names,
+            live: &mut live,
+        };
         let watched = watch.run().await;
         live.end_table();
         watched?;
@@ -185,6 +197,7 @@ async fn configure(config: &mut Config, arguments: &Arguments) -> Result<Vec<Str
         tcp_port: arguments.external_tcp_port,
     };
     config.hostname.clone_from(&arguments.external_hostname);
+    config.info.nickname.extend(arguments.nickname.as_deref());
     for text in &arguments.bootnode {
         let record = Record::from_text(text, &RustCrypto).map_err(|error| {
             CliError::failed(format!("--bootnode {text}: {error}"), "give a whole ENR, beginning with enr:")

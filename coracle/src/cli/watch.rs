@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use coracle::{database::Database, host};
 use coracle_core::{
     crypto::PublicKey,
-    node::{Command, Notice, Snapshot},
+    node::{Command, LocalInfo, Notice, Snapshot},
 };
 use coracle_tokio::Stopped;
 use serde_json::json;
@@ -29,6 +29,7 @@ const LOOK_FOR_LOCK: Duration = Duration::from_secs(3);
 pub(super) struct Watch<'a, 'o> {
     pub(super) node: &'a Handle,
     pub(super) own: PublicKey,
+    pub(super) info: LocalInfo,
     pub(super) database: &'a Database,
     pub(super) membership: Membership,
     pub(super) names: Names,
@@ -102,6 +103,9 @@ impl Watch<'_, '_> {
             let message = format!("{}: {error}", checked.path.display());
             return self.refused(&CliError::failed(message, "correct the file, or start the node again"));
         }
+        self.info = host::info_with(&self.info, &checked.file);
+        let told = self.node.request(Command::SetInfo(self.info.clone())).await.map_err(|Stopped| died())?;
+        debug_assert!(told.is_ok(), "a lock hash of 32 bytes is always taken");
         if let Ok(names) = names {
             self.names = Names::by_position(names);
         }
@@ -232,6 +236,7 @@ mod tests {
         let watch = Watch {
             node: &node,
             own,
+            info: LocalInfo::new(),
             database: &database,
             membership: Membership::of(directory.path()),
             names: Names::by_position([PeerId::from_public_key(&own)]),

@@ -120,13 +120,24 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// Takes the value under `key` out.
     pub fn remove(&mut self, key: Key) -> Option<V> {
+        self.forget_name(key)?;
+        self.values.remove(key).map(|(_, value)| value)
+    }
+
+    /// Drops the value under `key` where it stands ([`Slab::discard`]); whether there was one.
+    pub fn discard(&mut self, key: Key) -> bool {
+        self.forget_name(key).is_some() && self.values.discard(key)
+    }
+
+    /// Takes the name of a value out of the index.
+    fn forget_name(&mut self, key: Key) -> Option<()> {
         let hash = self.hash(&self.values.get(key)?.0);
         let mut at = self.home(hash);
         while self.cells[at].index != key.index() as u32 {
             at = self.after(at);
         }
         self.close_gap(at);
-        self.values.remove(key).map(|(_, value)| value)
+        Some(())
     }
 
     /// Empties a cell and moves later ones back over it, so that every search still ends right.
@@ -186,8 +197,14 @@ mod tests {
                         model.insert(name, n);
                     }
                 } else {
-                    let removed = keyed.find(&name).and_then(|key| keyed.remove(key));
-                    prop_assert_eq!(removed, model.remove(&name));
+                    let key = keyed.find(&name);
+                    if n % 2 == 0 {
+                        let removed = key.and_then(|key| keyed.remove(key));
+                        prop_assert_eq!(removed, model.remove(&name));
+                    } else {
+                        let gone = key.is_some_and(|key| keyed.discard(key));
+                        prop_assert_eq!(gone, model.remove(&name).is_some());
+                    }
                 }
                 for name in 0..24 {
                     let found = keyed.find(&name).and_then(|key| keyed.get(key));

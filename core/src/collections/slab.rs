@@ -99,6 +99,19 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Drops the value under `key` where it stands; whether there was one. What wipes itself on drop
+    /// leaves no copy in its place then, which taking it out would.
+    pub fn discard(&mut self, key: Key) -> bool {
+        let slot = self.slots.get_mut(key.index()).filter(|slot| slot.generation == key.generation);
+        let Some(slot) = slot.filter(|slot| slot.value.is_some()) else { return false };
+        slot.value = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.next_free = self.free;
+        self.free = key.index;
+        self.len -= 1;
+        true
+    }
+
     /// The key of the value that lives in place `index`, if one does.
     pub fn key_at(&self, index: usize) -> Option<Key> {
         let slot = self.slots.get(index)?;
@@ -130,6 +143,9 @@ mod tests {
         assert_eq!(c.index(), a.index());
         assert_eq!((slab.get(a), slab.get(b), slab.get(c)), (None, Some(&'b'), Some(&'c')));
         assert_eq!(slab.key_at(0), Some(c));
+        assert!(slab.discard(c) && !slab.discard(c) && !slab.discard(a));
+        assert_eq!((slab.len(), slab.get(c)), (1, None));
+        assert!(slab.insert('d').is_ok_and(|d| d.index() == c.index()));
         assert!(Slab::<u8>::new(0).insert(1).is_err());
     }
 }

@@ -6,13 +6,19 @@ use super::{
     machine::Discovery,
     message::{Distances, Message, MessageError, RawRecords, WireId},
     peer::Peer,
+    receive::Unverified,
     requests::{Ask, Contact, Nodes, Origin, Outcome},
     responses::{Answer, NodesPlan, Pick, Response, Taken},
-    session::{Generation, Opened},
+    session::Opened,
     table::shareable,
 };
 use crate::{
-    collections::Key, crypto::Crypto, id::NodeId, limits::MAX_NODES_RECORDS, record::Record, time::Instant,
+    collections::Key,
+    crypto::Crypto,
+    id::NodeId,
+    limits::MAX_NODES_RECORDS,
+    record::{Claim, Record},
+    time::Instant,
 };
 
 impl Discovery {
@@ -27,6 +33,7 @@ impl Discovery {
         opened: Opened,
     ) {
         let Opened { generation, repeated, .. } = opened;
+        let response = |wire_id, answer| Response { peer, wire_id, generation, repeated, answer };
         let message = match Message::decode(text) {
             Ok(message) => message,
             Err(error) => {
@@ -40,23 +47,29 @@ impl Discovery {
         };
         match message {
             Message::Ping { id, enr_seq } => {
-                self.respond(Response { peer, wire_id: id, generation, answer: Answer::Pong });
+                self.respond(response(id, Answer::Pong));
                 if !repeated {
                     self.claimed_seq(now, &peer, enr_seq);
                 }
             }
             Message::FindNode { id, distances } => {
                 let plan = self.plan_nodes(&peer, &distances);
-                self.respond(Response { peer, wire_id: id, generation, answer: Answer::Nodes(plan) });
+                self.respond(response(id, Answer::Nodes(plan)));
             }
-            Message::TalkReq { .. } if repeated => {}
             Message::TalkReq { id, protocol, request } => {
-                self.on_talk(now, (peer, id, generation), protocol, request);
+                if self.talk_protocols.iter().any(|accepted| accepted == protocol) {
+                    self.on_talk(now, (peer, id), opened, protocol, request);
+                } else {
+                    self.respond(response(id, Answer::NoTalk));
+                }
             }
             Message::Pong { id, enr_seq, ip, port } => {
                 let Some(key) = self.answered(&peer, &id, |ask| matches!(ask, Ask::Ping)) else { return };
                 self.on_pong(now, &peer, key, enr_seq);
-                if port != 0 {
+                if ip.is_ipv4() != peer.endpoint.is_ipv4() {
+                    // Over one family nobody sees our address of the other.
+                    count(&mut self.counters.vote_family);
+                } else if port != 0 {
                     self.event(Event::Vote { from: peer.id, observed: (ip, port).into() });
                 }
             }
@@ -80,9 +93,12 @@ impl Discovery {
     fn on_pong(&mut self, now: Instant, peer: &Peer, key: Key, enr_seq: u64) {
         let sent = self.requests.get(key).and_then(|request| request.sent_once);
         let rtt = sent.map(|sent| now.since(sent));
-        let node = self.table.answered(&peer.id, peer.endpoint, rtt, now, &mut self.rng);
-        self.node_news(node);
-        if node.is_none() {
+        let checked = self.table.answered(&peer.id, peer.endpoint, rtt, now, &mut self.rng);
+        self.node_news(checked.node);
+        if checked.inbound_limit {
+            count(&mut self.counters.inbound_limit);
+        }
+        if checked.node.is_none() {
             self.event(Event::Reachable { id: peer.id, endpoint: peer.endpoint, rtt });
         }
         if self.refresh_at.is_none() {
@@ -126,7 +142,7 @@ impl Discovery {
             // A member is shown its own record in any case: it may have lost a newer one.
             if self.local.node_id().log_distance(&peer.id) == distance
                 && let Some((key, node)) = self.table.entry(&peer.id)
-                && (node.member || node.verified)
+                && (node.member || node.verified())
             {
                 let _ = picks.push(Pick { node: Some(key), len: node.record.as_bytes().len() });
             }
@@ -172,7 +188,7 @@ impl Discovery {
                 break;
             }
             read += 1;
-            let Some(record) = self.acceptable(crypto, peer, &distances, bytes) else { continue };
+            let Some(record) = self.acceptable(crypto, now, peer, &distances, bytes) else { continue };
             valid += 1;
             self.learned(now, peer, origin, &record);
         }
@@ -186,31 +202,37 @@ impl Discovery {
         }
     }
 
-    /// Verifies a record that a peer relays: form, signature, a distance that was asked for, and an
-    /// address that the peer can know.
+    /// Verifies a record that a peer relays: form, a distance that was asked for, an address that the
+    /// peer can know, and last, because it costs most, the signature.
     fn acceptable<C: Crypto>(
         &mut self,
         crypto: &C,
+        now: Instant,
         peer: &Peer,
         distances: &[u16],
         bytes: &[u8],
     ) -> Option<Record> {
-        let Ok(record) = Record::decode(bytes, crypto) else {
+        let Ok(claim) = Claim::read(bytes, crypto) else {
             count(&mut self.counters.record_invalid);
             return None;
         };
-        let id = record.node_id();
+        let id = claim.node_id(crypto);
         if !distances.contains(&peer.id.log_distance(&id)) {
             count(&mut self.counters.record_distance);
             return None;
         }
         // What a node says of itself, and what a member signed, is worth having in any case.
+        let member = self.table.is_member(&id) || self.table.is_member(&peer.id);
         let vouched = id == peer.id || self.table.is_member(&id);
-        if !vouched && !shareable(&record, peer.endpoint.ip()) {
+        if !vouched && !shareable(claim.udp_endpoints(), peer.endpoint.ip()) {
             count(&mut self.counters.record_scope);
             return None;
         }
-        Some(record)
+        let record = self.verified_record(crypto, now, claim, bytes, member);
+        if record == Err(Unverified::Invalid) {
+            count(&mut self.counters.record_invalid);
+        }
+        record.ok()
     }
 
     /// Puts a verified record where it is of use.
@@ -225,34 +247,52 @@ impl Discovery {
         }
         let source = if id == peer.id { RecordSource::Owner } else { RecordSource::Relayed(peer.id) };
         let known = self.table.seq(&id);
-        self.offer(record, source, now);
+        self.offer(record, source, peer.endpoint, now);
         if origin == Origin::User && self.table.find(&id).is_none_or(|node| node.record.seq() == known) {
             // The table has no news of it, but the embedder asked.
             self.event(Event::RecordSeen { record: record.clone(), source });
         }
         let Origin::Query(lookup) = origin else { return };
+        self.found_in_lookup(lookup, peer, record);
+    }
+
+    /// A query of a lookup brought a record.
+    fn found_in_lookup(&mut self, lookup: Key, peer: &Peer, record: &Record) {
+        let id = record.node_id();
         let endpoint = self.table.endpoint_of(record);
+        let node = self.table.find(&id);
+        let (member, kept) = node.map_or((false, false), |node| (node.member, node.kept));
         let Some(lookup) = self.lookups.get_mut(lookup) else { return };
-        if id == lookup.target {
-            lookup.found(record);
-        }
+        lookup.found(record, member);
         if let Some(endpoint) = endpoint {
-            lookup.add(&Contact::new(id, endpoint, *record.public_key()));
+            let limited = self.table.limited(endpoint.ip()) && !kept && id != lookup.target;
+            let contact = Contact::new(id, endpoint, *record.public_key());
+            if !lookup.add(&contact, Some(&peer.id), limited) {
+                count(&mut self.counters.lookup_prefix_limit);
+            }
         }
     }
 
-    fn on_talk(&mut self, now: Instant, from: (Peer, WireId, Generation), protocol: &[u8], request: &[u8]) {
-        if !self.talk_protocols.iter().any(|accepted| accepted == protocol) {
-            let (peer, wire_id, generation) = from;
-            self.respond(Response { peer, wire_id, generation, answer: Answer::NoTalk });
-            return;
-        }
+    fn on_talk(
+        &mut self,
+        now: Instant,
+        from: (Peer, WireId),
+        opened: Opened,
+        protocol: &[u8],
+        request: &[u8],
+    ) {
         let deadline = now + self.config.talk_timeout;
-        match self.talks.take(from, protocol, request, deadline) {
+        match self.talks.take(from, opened, protocol, request, deadline) {
             Taken::New(key) => {
                 self.events.places.add(waiting::TALK, key.index());
             }
-            Taken::Known => count(&mut self.counters.repeated_packet),
+            Taken::Known => count(&mut self.counters.repeated_talk),
+            Taken::Again(key) => {
+                count(&mut self.counters.repeated_talk);
+                let ((peer, wire_id), generation) = (from, opened.generation);
+                let answer = Answer::Talk(key);
+                self.respond(Response { peer, wire_id, generation, repeated: true, answer });
+            }
             Taken::Full => count(&mut self.counters.talks_full),
         }
     }

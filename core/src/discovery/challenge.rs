@@ -2,10 +2,12 @@
 //! Steps", step 2).
 //!
 //! A fixed pool, apart from sessions, in the order in which they end; when it is full the oldest
-//! leaves. A repeated undecryptable packet gets the identical WHOAREYOU and does not prolong its
-//! life. A second challenge may be open beside the first for one peer, so that a forger who opened
-//! the first does not lock the honest peer out: it answers a packet that comes once the first has
-//! waited long enough for its handshake.
+//! leaves, a stranger's for a stranger's. A repeated undecryptable packet gets the identical WHOAREYOU
+//! and does not prolong its life. A second challenge may be open beside the first for one peer, so
+//! that a forger who opened the first does not lock the honest peer out: it answers a packet that
+//! comes once the first has waited long enough for its handshake. When a forger holds both, the older
+//! one leaves for another packet after that time, and one whose signature checks are used up as well:
+//! the peer's next try is challenged afresh.
 
 use core::time::Duration;
 
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     collections::{Key, Keyed, Lists},
-    limits::MAX_CHALLENGE_CHECKS,
+    limits::{CHALLENGE_HOLD_PART, CHALLENGES_PER_PEER, MAX_CHALLENGE_CHECKS},
     rng::Rng,
     time::Instant,
 };
@@ -33,8 +35,35 @@ pub(super) struct Challenge {
     checks: u8,
 }
 
+impl Challenge {
+    /// Whether no more signatures are checked for it.
+    const fn is_spent(&self) -> bool {
+        self.checks >= MAX_CHALLENGE_CHECKS
+    }
+}
+
 /// Which of the two challenges of a peer.
 type Turn = bool;
+
+/// What an undecryptable packet gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// Its challenge; `None` only when there is no room for any.
+    pub(super) key: Option<Key>,
+    /// It was open already.
+    pub(super) repeated: bool,
+    /// It answers this very packet.
+    pub(super) own: bool,
+    /// An older one of the same peer made room for it.
+    pub(super) replaced: bool,
+    /// An older one, of anybody, made room for it.
+    pub(super) crowded: bool,
+}
+
+/// The order in which strangers' challenges end.
+const STRANGERS: usize = 0;
+/// The order in which challenges end of members at endpoints known as theirs.
+const MEMBERS: usize = 1;
 
 /// All open challenges.
 #[derive(Debug)]
@@ -46,36 +75,48 @@ pub(super) struct Challenges {
 
 impl Challenges {
     pub(super) fn new(capacity: usize, lifetime: Duration, rng: &mut Rng) -> Self {
-        Self { open: Keyed::new(capacity, rng), order: Lists::new(1, capacity), lifetime }
+        Self { open: Keyed::new(capacity, rng), order: Lists::new(2, capacity), lifetime }
     }
 
-    /// The challenge that answers an undecryptable packet: one that is open, or a new one. The
-    /// second value tells whether an older one, of anybody, had to leave for it.
+    /// The challenge that answers an undecryptable packet: one that is open, or a new one. `member`:
+    /// whether the peer is one, at an endpoint known as its own.
     pub(super) fn answer(
         &mut self,
         peer: Peer,
         nonce: &Nonce,
         enr_seq: u64,
+        member: bool,
         now: Instant,
         rng: &mut Rng,
-    ) -> (Option<Key>, bool) {
+    ) -> Answered {
         self.expire(now);
-        let [first, second] = self.of(&peer);
-        let (Some(first), second) = (first.or(second), second.filter(|_| first.is_some())) else {
-            return self.begin((peer, false), nonce, enr_seq, now, rng);
+        let open = self.of(&peer);
+        let held = |key: Key| self.get(key).map(|challenge| (key, challenge));
+        let held = || open.into_iter().flatten().filter_map(held);
+        let own = held().find(|(_, challenge)| challenge.nonce == *nonce && !challenge.is_spent());
+        let waited =
+            |challenge: &Challenge| now.since(challenge.opened) >= self.lifetime / CHALLENGE_HOLD_PART;
+        let again = |key, own| Answered { key, repeated: true, own, replaced: false, crowded: false };
+        if let Some((key, _)) = own {
+            return again(Some(key), true);
+        }
+        // The one opened last: the other may make room for one more.
+        let newest = held().max_by_key(|(_, challenge)| challenge.opened);
+        let Some((newest, last)) = newest else {
+            return self.begin((peer, false), nonce, enr_seq, member, now, rng);
         };
-        if let Some(second) = second {
-            let first_asked = self.get(first).is_some_and(|challenge| challenge.nonce == *nonce);
-            return (Some(if first_asked { first } else { second }), false);
+        let oldest = held().min_by_key(|(_, challenge)| (!challenge.is_spent(), challenge.opened));
+        if !waited(last) && !oldest.is_some_and(|(_, oldest)| oldest.is_spent() && waited(oldest)) {
+            return again(Some(newest), false);
         }
-        let waited = self.get(first).is_some_and(|challenge| {
-            challenge.nonce != *nonce && now.since(challenge.opened) >= self.lifetime / 4
-        });
-        if !waited {
-            return (Some(first), false);
+        let taken = held().count();
+        let mut turn = self.open.name(newest).is_some_and(|(_, turn)| !turn);
+        let replaced = taken >= CHALLENGES_PER_PEER || oldest.is_some_and(|(_, oldest)| oldest.is_spent());
+        if replaced && let Some((oldest, _)) = oldest {
+            turn = self.open.name(oldest).is_some_and(|(_, turn)| *turn);
+            self.close(oldest);
         }
-        let turn = self.open.name(first).is_some_and(|(_, turn)| !turn);
-        self.begin((peer, turn), nonce, enr_seq, now, rng)
+        Answered { replaced, ..self.begin((peer, turn), nonce, enr_seq, member, now, rng) }
     }
 
     fn begin(
@@ -83,12 +124,17 @@ impl Challenges {
         name: (Peer, Turn),
         nonce: &Nonce,
         enr_seq: u64,
+        member: bool,
         now: Instant,
         rng: &mut Rng,
-    ) -> (Option<Key>, bool) {
+    ) -> Answered {
+        let list = if member { MEMBERS } else { STRANGERS };
+        // Neither kind leaves the other without half of the pool.
+        let mine = self.order.len(list) * 2 >= self.open.capacity();
+        let leaving = if mine { list } else { STRANGERS + MEMBERS - list };
         let crowded = self.open.is_full();
         if crowded
-            && let Some(place) = self.order.first(0)
+            && let Some(place) = self.order.first(leaving).or_else(|| self.order.first(list))
             && let Some(key) = self.open.key_at(place)
         {
             self.close(key);
@@ -97,9 +143,9 @@ impl Challenges {
         let challenge = Challenge { data, nonce: *nonce, opened: now, checks: 0 };
         let key = self.open.insert(name, challenge).ok();
         if let Some(key) = key {
-            self.order.push(0, key.index());
+            self.order.push(list, key.index());
         }
-        (key, crowded)
+        Answered { key, repeated: false, own: true, replaced: false, crowded }
     }
 
     /// The open challenges of `peer`.
@@ -117,11 +163,17 @@ impl Challenges {
         Some((&self.open.name(key)?.0, self.open.get(key)?))
     }
 
+    /// Whether a signature may still be checked for a challenge.
+    pub(super) fn has_checks(&self, key: Key) -> bool {
+        self.get(key).is_some_and(|challenge| !challenge.is_spent())
+    }
+
     /// Spends one signature check on a challenge; false when none is left.
     pub(super) fn spend_check(&mut self, key: Key) -> bool {
-        let Some(challenge) = self.open.get_mut(key) else { return false };
-        let left = challenge.checks < MAX_CHALLENGE_CHECKS;
-        challenge.checks += u8::from(left);
+        let left = self.has_checks(key);
+        if let Some(challenge) = self.open.get_mut(key).filter(|_| left) {
+            challenge.checks += 1;
+        }
         left
     }
 
@@ -134,15 +186,17 @@ impl Challenges {
 
     fn close(&mut self, key: Key) {
         self.order.remove(key.index());
-        self.open.remove(key);
+        self.open.discard(key);
     }
 
     /// Ends the challenges that are too old. They end in the order in which they were opened.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some(key) = self.order.first(0).and_then(|place| self.open.key_at(place))
-            && self.get(key).is_some_and(|challenge| now.since(challenge.opened) >= self.lifetime)
-        {
-            self.close(key);
+        for list in [STRANGERS, MEMBERS] {
+            while let Some(key) = self.order.first(list).and_then(|place| self.open.key_at(place))
+                && self.get(key).is_some_and(|challenge| now.since(challenge.opened) >= self.lifetime)
+            {
+                self.close(key);
+            }
         }
     }
 
@@ -169,8 +223,8 @@ mod tests {
         let mut rng = Seed::new([1; 32]).stream("c");
         let mut challenges = Challenges::new(8, Duration::from_secs(2), &mut rng);
         let mut ask = |challenges: &mut Challenges, nonce: u8, ms| {
-            let (key, _) = challenges.answer(peer(1), &[nonce; 12], 0, at(ms), &mut rng);
-            challenges.get(key.unwrap()).unwrap().data
+            let answered = challenges.answer(peer(1), &[nonce; 12], 0, false, at(ms), &mut rng);
+            challenges.get(answered.key.unwrap()).unwrap().data
         };
         let first = ask(&mut challenges, 1, 0);
         assert_eq!(ask(&mut challenges, 1, 10), first);
@@ -196,9 +250,9 @@ mod tests {
         let mut rng = Seed::new([1; 32]).stream("c");
         let mut challenges = Challenges::new(2, Duration::from_secs(2), &mut rng);
         for n in 1..=3 {
-            let (key, crowded) = challenges.answer(peer(n), &[n; 12], 0, at(0), &mut rng);
-            assert!(key.is_some());
-            assert_eq!(crowded, n == 3);
+            let answered = challenges.answer(peer(n), &[n; 12], 0, false, at(0), &mut rng);
+            assert!(answered.key.is_some());
+            assert_eq!(answered.crowded, n == 3);
         }
         assert_eq!(challenges.len(), 2);
         assert_eq!(challenges.of(&peer(1)), [None, None]);
@@ -207,5 +261,51 @@ mod tests {
         assert_eq!(spent, usize::from(MAX_CHALLENGE_CHECKS));
         challenges.expire(at(2000));
         assert_eq!(challenges.len(), 0);
+    }
+
+    #[test]
+    fn a_forger_cannot_hold_both_places() {
+        let mut rng = Seed::new([1; 32]).stream("c");
+        let mut challenges = Challenges::new(8, Duration::from_secs(2), &mut rng);
+        let mut ask = |challenges: &mut Challenges, nonce: u8, ms| {
+            challenges.answer(peer(1), &[nonce; 12], 0, false, at(ms), &mut rng)
+        };
+        // The forger asks first, and again as soon as it may.
+        assert!(ask(&mut challenges, 1, 0).own && ask(&mut challenges, 2, 500).own);
+        let early = ask(&mut challenges, 9, 900);
+        assert!(early.repeated && !early.own && !early.replaced);
+        // The next try of the peer gets a challenge of its own, and the second place holds for it.
+        let tried = ask(&mut challenges, 10, 1_000);
+        assert!(tried.own && tried.replaced);
+        assert!(!ask(&mut challenges, 3, 1_100).own && !ask(&mut challenges, 4, 1_499).own);
+        assert_eq!(ask(&mut challenges, 10, 1_499).key, tried.key);
+        assert_eq!(challenges.len(), 2);
+        // A challenge whose checks are used up makes room, but not at once.
+        let key = tried.key.unwrap();
+        while challenges.spend_check(key) {}
+        assert!(!challenges.has_checks(key));
+        let next = ask(&mut challenges, 10, 1_500);
+        assert!(next.own && next.replaced && challenges.has_checks(next.key.unwrap()));
+    }
+
+    #[test]
+    fn strangers_leave_members_their_half() {
+        let mut rng = Seed::new([1; 32]).stream("c");
+        let mut challenges = Challenges::new(4, Duration::from_secs(2), &mut rng);
+        let mut ask = |challenges: &mut Challenges, n: u8, member| {
+            challenges.answer(peer(n), &[n; 12], 0, member, at(u64::from(n)), &mut rng);
+        };
+        for n in [1, 2] {
+            ask(&mut challenges, n, true);
+        }
+        for n in 10..100 {
+            ask(&mut challenges, n, false);
+        }
+        assert!([1, 2].iter().all(|n| challenges.of(&peer(*n))[0].is_some()));
+        // Nor the other way round: as many as there are.
+        for n in 100..110 {
+            ask(&mut challenges, n, true);
+        }
+        assert_eq!((challenges.len(), challenges.order.len(STRANGERS)), (4, 2));
     }
 }

@@ -4,11 +4,11 @@ use core::net::SocketAddr;
 
 use super::{
     event::{LookupId, RequestError, RequestFailure, RequestId, TalkId, waiting},
-    lookup::LookupOrigin,
+    lookup::{LookupOptions, LookupOrigin},
     machine::{Discovery, owed},
     peer::{Peer, canonical},
-    requests::{Ask, Contact, Nodes, Opening, Origin, Outcome, Phase},
-    responses::{Answer, Response},
+    requests::{Ask, Contact, Nodes, Origin, Outcome, Phase},
+    responses::{Answer, Response, TalkPhase},
     table::Offered,
 };
 use crate::{
@@ -108,6 +108,25 @@ impl Discovery {
         Ok(())
     }
 
+    /// Replaces the seeds: the nodes that are kept and no members, such as bootnodes. Those that are
+    /// not named any longer become ordinary nodes of the table. The new ones are pinged soon, and if
+    /// any of them is new to the table the own id is looked up through them.
+    ///
+    /// With [`RequestError::TableFull`] some of the new seeds found no place; the others are kept.
+    pub fn set_seeds(&mut self, now: Instant, seeds: &[Record]) -> Result<(), RequestError> {
+        let now = self.now.advance(now);
+        self.table.release_seeds(|id| seeds.iter().any(|seed| seed.node_id() == *id));
+        let mut room = true;
+        let others = seeds.iter().filter(|seed| seed.node_id() != self.local.node_id());
+        for seed in others {
+            if self.table.find(&seed.node_id()).is_none() {
+                self.own_lookup_at = Some(now);
+            }
+            room &= self.table.keep(seed, false, now, &mut self.rng) != Offered::Refused;
+        }
+        if room { Ok(()) } else { Err(RequestError::TableFull) }
+    }
+
     /// Forgets a node: its place in the table, its sessions, and the requests to it, which fail with
     /// [`RequestFailure::Removed`].
     pub fn remove(&mut self, now: Instant, id: &NodeId) {
@@ -174,9 +193,27 @@ impl Discovery {
     /// id. Ends with [`Event::LookupDone`](super::Event::LookupDone); a newer record of a node of the
     /// table is reported as soon as it is seen ([`Event::RecordSeen`](super::Event::RecordSeen)).
     pub fn lookup(&mut self, now: Instant, target: NodeId) -> Result<LookupId, RequestError> {
+        self.lookup_with(now, target, LookupOptions::default())
+    }
+
+    /// Like [`Discovery::lookup`], for certain nodes only, until there are enough, or along disjoint
+    /// paths. What it gathered is read with [`Discovery::lookup_results`].
+    pub fn lookup_with(
+        &mut self,
+        now: Instant,
+        target: NodeId,
+        options: LookupOptions,
+    ) -> Result<LookupId, RequestError> {
         let now = self.now.advance(now);
-        let key = self.begin_lookup(now, target, LookupOrigin::User).ok_or(RequestError::Full)?;
+        let key = self.begin_lookup(now, target, LookupOrigin::User, options).ok_or(RequestError::Full)?;
         Ok(LookupId(key))
+    }
+
+    /// The records that a lookup gathered, the nearest to its target first, from its
+    /// [`Event::LookupDone`](super::Event::LookupDone) until the next call of
+    /// [`Discovery::poll_event`].
+    pub fn lookup_results(&self, lookup: LookupId) -> &[Record] {
+        self.lookups.get(lookup.0).map_or(&[], |lookup| &lookup.results)
     }
 
     /// The answer to a TALKREQ of ours, from its [`Event::TalkResponse`](super::Event::TalkResponse)
@@ -209,7 +246,7 @@ impl Discovery {
 
     /// Answers a TALKREQ of a peer.
     pub fn respond_talk(&mut self, id: TalkId, response: &[u8]) -> Result<(), RequestError> {
-        let talk = self.talks.peers.get_mut(id.0).filter(|talk| !talk.answered);
+        let talk = self.talks.peers.get_mut(id.0).filter(|talk| talk.phase == TalkPhase::Asked);
         let talk = talk.ok_or(RequestError::UnknownTalk)?;
         if self.responses.is_full() {
             return Err(RequestError::Full);
@@ -219,7 +256,7 @@ impl Discovery {
             return Err(RequestError::TooLarge);
         }
         self.talks.deadlines.clear(id.0.index());
-        self.respond(Response { peer, wire_id, generation, answer: Answer::Talk(id.0) });
+        self.respond(Response { peer, wire_id, generation, repeated: false, answer: Answer::Talk(id.0) });
         Ok(())
     }
 
@@ -246,7 +283,7 @@ impl Discovery {
             (None, Who::Id(_), Some(node)) => self.table.contact(node).map(|contact| contact.peer.endpoint),
             _ => self.table.endpoint_of(record),
         };
-        let endpoint = endpoint.ok_or(RequestError::NoEndpoint)?;
+        let endpoint = endpoint.filter(|at| self.table.allows(at.ip())).ok_or(RequestError::NoEndpoint)?;
         Ok(Contact::new(record.node_id(), endpoint, *record.public_key()))
     }
 
@@ -280,15 +317,17 @@ impl Discovery {
         }
         let owned = self.openings.find(&peer);
         if owned.and_then(|at| self.openings.get(at)).is_some_and(|opening| opening.owner == key) {
-            if let Some(mut opening) = self.close_opening(&peer) {
-                self.keep_offered(now, &peer, &mut opening);
-            }
+            self.end_opening(now, &peer, None);
             self.release(now, &peer, answered);
         }
         match origin {
             Origin::Query(lookup) => {
+                let node = self.table.find(&peer.id).filter(|_| answered);
                 if let Some(lookup) = self.lookups.get_mut(lookup) {
                     lookup.ended(&peer.id, answered);
+                    if let Some(node) = node {
+                        lookup.found(&node.record, node.member);
+                    }
                 }
                 self.drive_lookup(now, lookup);
             }
@@ -298,9 +337,10 @@ impl Discovery {
     }
 
     /// Forgets a session that was being opened.
-    pub(super) fn close_opening(&mut self, peer: &Peer) -> Option<Opening> {
-        let key = self.openings.find(peer)?;
-        self.openings.remove(key)
+    pub(super) fn close_opening(&mut self, peer: &Peer) {
+        if let Some(key) = self.openings.find(peer) {
+            self.openings.discard(key);
+        }
     }
 
     /// The requests that waited for a session with `peer` go on, or fail with the one that was to

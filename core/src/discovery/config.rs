@@ -2,6 +2,9 @@
 
 use core::time::Duration;
 
+use super::peer::IpRange;
+use crate::limits::MAX_ALLOWED_RANGES;
+
 /// Times and sizes of a [`Discovery`](super::Discovery). Pools are allocated once, from these numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -30,23 +33,32 @@ pub struct Config {
     pub bootstrap_retry: Duration,
     /// When a lookup stops waiting for one query and asks another node beside it.
     pub query_patience: Duration,
+    /// When a lookup gives one query up, however often its request was sent.
+    pub query_timeout: Duration,
     /// When a lookup ends, whatever is still missing.
     pub lookup_timeout: Duration,
-    /// How long the embedder may take to answer a TALKREQ.
+    /// How long the embedder may take to answer a TALKREQ; then it is answered with an empty
+    /// response. Peers give up after half a second or so.
     pub talk_timeout: Duration,
     /// Whether IPv4 endpoints can be reached.
     pub ipv4: bool,
     /// Whether IPv6 endpoints can be reached.
     pub ipv6: bool,
-    /// Whether the table takes only a few nodes of one address prefix. Loopback and private
-    /// addresses, and members, are exempt in any case.
+    /// Only these addresses are heard and contacted; all when it is empty.
+    pub allowed: heapless::Vec<IpRange, MAX_ALLOWED_RANGES>,
+    /// Whether the table and lookups take only a few nodes of one address prefix, and only some that
+    /// came to us. Loopback and private addresses, and members, are exempt in any case.
     pub prefix_limits: bool,
     /// Nodes in the routing table, members and waiting candidates included.
     pub nodes: usize,
     /// Established sessions.
     pub sessions: usize,
-    /// Open WHOAREYOU challenges.
+    /// Open WHOAREYOU challenges. Half of them are left to members at endpoints known as theirs.
     pub challenges: usize,
+    /// Address prefixes whose budgets are kept.
+    pub prefixes: usize,
+    /// Verified records that are remembered, so as not to verify them again.
+    pub verified_records: usize,
     /// Requests of ours under way, those of lookups and checks included (at most 65,535). An eighth
     /// of them is left to the embedder's own.
     pub requests: usize,
@@ -62,7 +74,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// For a member of a cluster in a network of any size: about 2 MiB.
+    /// For a member of a cluster in a network of any size: about 2.3 MiB.
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_millis(500),
@@ -76,14 +88,18 @@ impl Default for Config {
             refresh: Duration::from_secs(600),
             bootstrap_retry: Duration::from_secs(10),
             query_patience: Duration::from_millis(800),
+            query_timeout: Duration::from_secs(4),
             lookup_timeout: Duration::from_secs(20),
-            talk_timeout: Duration::from_secs(2),
+            talk_timeout: Duration::from_millis(300),
             ipv4: true,
             ipv6: true,
+            allowed: heapless::Vec::new(),
             prefix_limits: true,
             nodes: 1024,
             sessions: 1024,
             challenges: 512,
+            prefixes: 1024,
+            verified_records: 1024,
             requests: 128,
             responses: 64,
             lookups: 8,

@@ -67,6 +67,16 @@ impl Keys {
         self.sent >= MAX_SESSION_MESSAGES
     }
 
+    /// Moves the keys out. What stays is wiped and encrypts nothing more.
+    #[cfg(any(feature = "alloc", test))]
+    pub(super) fn take(&mut self) -> Self {
+        let taken = Self { send: self.send.clone(), receive: self.receive.clone(), sent: self.sent };
+        self.send.zeroize();
+        self.receive.zeroize();
+        self.sent = MAX_SESSION_MESSAGES;
+        taken
+    }
+
     /// Makes the key look used `sent` times.
     #[cfg(test)]
     pub(crate) fn pretend_sent(&mut self, sent: u32) {
@@ -166,6 +176,15 @@ mod tests {
         keys.pretend_sent(MAX_SESSION_MESSAGES - 1);
         assert!(keys.next_nonce(&mut rng).is_some());
         assert_eq!(keys.next_nonce(&mut rng), None);
+        assert!(keys.exhausted());
+    }
+
+    #[test]
+    fn keys_that_moved_are_gone() {
+        let mut keys = Keys { send: Secret::new([1; 16]), receive: Secret::new([2; 16]), sent: 5 };
+        let taken = keys.take();
+        assert_eq!((taken.send.expose(), taken.receive.expose(), taken.sent), (&[1; 16], &[2; 16], 5));
+        assert_eq!((keys.send.expose(), keys.receive.expose()), (&[0; 16], &[0; 16]));
         assert!(keys.exhausted());
     }
 }

@@ -2,15 +2,23 @@
 //! still, α at a time, until the k nearest have answered.
 //!
 //! A query that is not answered soon frees its place for another, but still counts when it is
-//! answered late; a deadline ends the whole lookup.
+//! answered late; a deadline ends each query, and another the whole lookup. A lookup may go along
+//! disjoint paths: what one path learns is not asked by another, so that liars on one path do not
+//! lead the others astray. No address prefix has more than a few of the candidates.
 
 use core::{net::SocketAddr, time::Duration};
 
-use super::requests::Contact;
+use super::{
+    peer::{Prefix, prefix},
+    requests::Contact,
+};
 use crate::{
     crypto::PublicKey,
     id::NodeId,
-    limits::{LOOKUP_CANDIDATES, LOOKUP_PARALLEL, LOOKUP_WIDTH, MAX_QUERY_DISTANCES},
+    limits::{
+        LOOKUP_CANDIDATES, LOOKUP_PARALLEL, LOOKUP_PATHS, LOOKUP_RESULTS, LOOKUP_WIDTH, MAX_QUERY_DISTANCES,
+        PREFIX_PER_LOOKUP,
+    },
     record::Record,
     time::Instant,
 };
@@ -19,6 +27,45 @@ use crate::{
 const DISTANCES: usize = 3;
 
 const _: () = assert!(DISTANCES <= MAX_QUERY_DISTANCES);
+
+/// Whose records a lookup gathers. All nodes are asked whatever it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Wanted {
+    /// Everybody's.
+    #[default]
+    Any,
+    /// Members'.
+    Members,
+    /// Those of which this is true.
+    Matching(fn(&Record) -> bool),
+}
+
+/// What a lookup is for, and when it has enough.
+///
+/// ```
+/// # use coracle_core::discovery::{LookupOptions, Wanted};
+/// let members = LookupOptions { wanted: Wanted::Members, enough: Some(3), ..LookupOptions::default() };
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct LookupOptions {
+    /// Whose records are gathered; the nearest
+    /// [`LOOKUP_RESULTS`] are kept, for
+    /// [`Discovery::lookup_results`](super::Discovery::lookup_results).
+    pub wanted: Wanted,
+    /// Ends as soon as so many records were gathered.
+    pub enough: Option<usize>,
+    /// Ends as soon as any record of the target was seen (there may be a newer one elsewhere).
+    pub until_found: bool,
+    /// Disjoint paths, from 1 to [`LOOKUP_PATHS`]. With more than one, each has a part of the queries.
+    pub paths: usize,
+}
+
+impl Default for LookupOptions {
+    /// Everything, along one path, until the nearest nodes have answered.
+    fn default() -> Self {
+        Self { wanted: Wanted::Any, enough: None, until_found: false, paths: 1 }
+    }
+}
 
 /// Whose lookup it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +81,7 @@ pub(super) enum LookupOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
-    Asked { patient_until: Instant },
+    Asked { patient_until: Instant, until: Instant },
     Answered,
     Failed,
 }
@@ -46,6 +93,9 @@ struct Candidate {
     endpoint: SocketAddr,
     public_key: PublicKey,
     state: State,
+    path: u8,
+    /// The prefix for which it counts.
+    prefix: Option<Prefix>,
 }
 
 /// One lookup.
@@ -53,11 +103,15 @@ struct Candidate {
 pub(super) struct Lookup {
     pub(super) target: NodeId,
     pub(super) origin: LookupOrigin,
+    options: LookupOptions,
+    paths: usize,
     /// The nearest first.
     candidates: heapless::Vec<Candidate, LOOKUP_CANDIDATES>,
     pub(super) deadline: Instant,
     /// The newest record of the target that was seen.
     pub(super) found: Option<Record>,
+    /// Records that are wanted, the nearest first.
+    pub(super) results: heapless::Vec<Record, LOOKUP_RESULTS>,
     pub(super) answered: usize,
     /// It ended, and the embedder has not been told yet.
     pub(super) done: bool,
@@ -70,53 +124,117 @@ pub(super) enum Step {
     Ask(Contact, heapless::Vec<u16, MAX_QUERY_DISTANCES>),
     /// Wait for an answer, or until then.
     Wait(Instant),
-    /// Nothing is left to ask.
+    /// Nothing is left to ask, or there is enough.
     Done,
 }
 
+/// How long a lookup waits for one query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until another node is asked beside it.
+    pub(super) soft: Duration,
+    /// Until it is given up.
+    pub(super) hard: Duration,
+}
+
 impl Lookup {
-    pub(super) fn new(target: NodeId, origin: LookupOrigin, deadline: Instant) -> Self {
+    pub(super) fn new(
+        target: NodeId,
+        origin: LookupOrigin,
+        options: LookupOptions,
+        deadline: Instant,
+    ) -> Self {
         Self {
             target,
             origin,
+            options,
+            paths: 1,
             candidates: heapless::Vec::new(),
             deadline,
             found: None,
+            results: heapless::Vec::new(),
             answered: 0,
             done: false,
         }
     }
 
-    /// Takes in a node to ask, if it is among the nearest known.
-    pub(super) fn add(&mut self, contact: &Contact) {
+    /// Takes in a node to ask, if it is among the nearest known on its path: that of the node `by`
+    /// which told of it. False when too many of its prefix are in already, if that is `limited`.
+    pub(super) fn add(&mut self, contact: &Contact, by: Option<&NodeId>, limited: bool) -> bool {
         let id = contact.peer.id;
         let distance = self.target.xor(&id);
-        let at = self.candidates.partition_point(|other| other.distance < distance);
+        let mut at = self.candidates.partition_point(|other| other.distance < distance);
         if self.candidates.get(at).is_some_and(|other| other.id == id) {
-            return;
+            return true;
         }
-        if self.candidates.is_full() {
-            if at == self.candidates.len() {
-                return;
-            }
-            self.candidates.pop();
+        let prefix = limited.then(|| prefix(contact.peer.endpoint.ip()));
+        let alike = self.candidates.iter().filter(|other| prefix.is_some() && other.prefix == prefix);
+        if alike.count() >= PREFIX_PER_LOOKUP {
+            return false;
         }
+        let teller = by.and_then(|by| self.candidates.iter().find(|other| other.id == *by));
+        let path = teller.map_or(0, |teller| teller.path);
+        let mine = |other: &&Candidate| other.path == path;
+        let full = self.candidates.iter().filter(mine).count() >= LOOKUP_CANDIDATES / self.paths;
+        if full || self.candidates.is_full() {
+            // The farthest of its path leaves for it.
+            let last = self.candidates.iter().rposition(|other| other.path == path);
+            let Some(last) = last.filter(|last| *last >= at) else { return true };
+            self.candidates.remove(last);
+        }
+        at = at.min(self.candidates.len());
         let candidate = Candidate {
             id,
             distance,
             endpoint: contact.peer.endpoint,
             public_key: contact.public_key,
             state: State::New,
+            path,
+            prefix,
         };
         let inserted = self.candidates.insert(at, candidate);
         debug_assert!(inserted.is_ok(), "there was room");
+        true
     }
 
-    /// Takes in a record of the target.
-    pub(super) fn found(&mut self, record: &Record) {
-        if self.found.as_ref().is_none_or(|known| known.seq() < record.seq()) {
+    /// Shares the nodes to begin with out among the paths.
+    pub(super) fn split(&mut self) {
+        let most = self.options.paths.clamp(1, LOOKUP_PATHS);
+        self.paths = most.min(self.candidates.len()).max(1);
+        for (i, candidate) in self.candidates.iter_mut().enumerate() {
+            candidate.path = (i % self.paths) as u8;
+        }
+    }
+
+    /// Takes in a record that was seen.
+    pub(super) fn found(&mut self, record: &Record, member: bool) {
+        let id = record.node_id();
+        if id == self.target && self.found.as_ref().is_none_or(|known| known.seq() < record.seq()) {
             self.found = Some(record.clone());
         }
+        let wanted = match self.options.wanted {
+            Wanted::Any => true,
+            Wanted::Members => member,
+            Wanted::Matching(matches) => matches(record),
+        };
+        if !wanted || self.origin != LookupOrigin::User {
+            return;
+        }
+        let distance = self.target.xor(&id);
+        let at = self.results.partition_point(|other| self.target.xor(&other.node_id()) < distance);
+        if let Some(known) = self.results.get_mut(at).filter(|known| known.node_id() == id) {
+            if known.seq() < record.seq() {
+                *known = record.clone();
+            }
+            return;
+        }
+        if self.results.is_full() {
+            if at == self.results.len() {
+                return;
+            }
+            self.results.pop();
+        }
+        let _ = self.results.insert(at, record.clone());
     }
 
     /// The query to `id` ended.
@@ -127,42 +245,57 @@ impl Lookup {
         }
     }
 
+    /// Whether there is no need to ask further.
+    fn has_enough(&self) -> bool {
+        self.options.until_found && self.found.is_some()
+            || self.options.enough.is_some_and(|enough| self.results.len() >= enough)
+    }
+
     /// What is next. A node in [`Step::Ask`] counts as asked, until [`Lookup::ended`] or
     /// [`Lookup::put_off`].
-    pub(super) fn step(&mut self, now: Instant, patience: Duration) -> Step {
-        if now >= self.deadline {
+    pub(super) fn step(&mut self, now: Instant, patience: Patience) -> Step {
+        if now >= self.deadline || self.has_enough() {
             return Step::Done;
         }
-        let alive = || 0..self.candidates.len();
-        let mut nearest = alive().filter(|i| self.candidates[*i].state != State::Failed).take(LOOKUP_WIDTH);
-        let (mut active, mut pending, mut wake) = (0, false, self.deadline);
-        for candidate in self.candidates.iter() {
-            if let State::Asked { patient_until } = candidate.state
-                && now < patient_until
-            {
-                active += 1;
-                wake = wake.min(patient_until);
+        let mut wake = self.deadline;
+        for candidate in &mut self.candidates {
+            if let State::Asked { patient_until, until } = candidate.state {
+                if now >= until {
+                    candidate.state = State::Failed;
+                    continue;
+                }
+                wake = wake.min(if now < patient_until { patient_until } else { until });
             }
         }
-        let mut next = None;
-        for i in nearest.by_ref() {
-            match self.candidates[i].state {
-                State::New => next = next.or(Some(i)),
-                State::Asked { .. } => pending = true,
-                State::Answered | State::Failed => {}
-            }
+        let mut pending = false;
+        for path in 0..self.paths {
+            let (next, waiting) = self.next_on(path as u8, now);
+            pending |= waiting || next.is_some();
+            let Some(candidate) = next.and_then(|next| self.candidates.get_mut(next)) else { continue };
+            candidate.state = State::Asked { patient_until: now + patience.soft, until: now + patience.hard };
+            let contact = Contact::new(candidate.id, candidate.endpoint, candidate.public_key);
+            return Step::Ask(contact, distances(candidate.id.log_distance(&self.target)));
         }
-        match next {
-            Some(i) if active < LOOKUP_PARALLEL => {
-                let target = self.target;
-                let candidate = &mut self.candidates[i];
-                candidate.state = State::Asked { patient_until: now + patience };
-                let contact = Contact::new(candidate.id, candidate.endpoint, candidate.public_key);
-                Step::Ask(contact, distances(candidate.id.log_distance(&target)))
+        if pending { Step::Wait(wake) } else { Step::Done }
+    }
+
+    /// Whom a path asks next, if it may ask now; and whether it waits for anybody who counts.
+    fn next_on(&self, path: u8, now: Instant) -> (Option<usize>, bool) {
+        let (mut active, mut pending, mut next, mut near) = (0, false, None, 0);
+        for (i, candidate) in self.candidates.iter().enumerate().filter(|(_, c)| c.path == path) {
+            let nearest = near < LOOKUP_WIDTH.div_ceil(self.paths);
+            match candidate.state {
+                State::New if nearest => next = next.or(Some(i)),
+                State::Asked { patient_until, .. } => {
+                    active += usize::from(now < patient_until);
+                    pending |= nearest;
+                }
+                State::New | State::Answered | State::Failed => {}
             }
-            None if !pending => Step::Done,
-            _ => Step::Wait(wake),
+            near += usize::from(candidate.state != State::Failed);
         }
+        let may_ask = active < LOOKUP_PARALLEL / self.paths;
+        (next.filter(|_| may_ask), pending || (next.is_some() && !may_ask))
     }
 
     /// The query that [`Lookup::step`] asked for could not be made now.
@@ -206,10 +339,15 @@ mod tests {
         Contact::new(NodeId(id), ([127, 0, 0, 1], 1).into(), PublicKey::from_xy([0; 64]))
     }
 
-    const PATIENCE: Duration = Duration::from_millis(100);
+    const PATIENCE: Patience =
+        Patience { soft: Duration::from_millis(100), hard: Duration::from_millis(20_000) };
 
     fn lookup() -> Lookup {
-        Lookup::new(NodeId([0; 32]), LookupOrigin::User, Instant::from_millis(10_000))
+        with(LookupOptions::default())
+    }
+
+    fn with(options: LookupOptions) -> Lookup {
+        Lookup::new(NodeId([0; 32]), LookupOrigin::User, options, Instant::from_millis(10_000))
     }
 
     fn ask(lookup: &mut Lookup, ms: u64) -> Option<u8> {
@@ -231,7 +369,7 @@ mod tests {
     fn the_nearest_are_asked_a_few_at_a_time() {
         let mut lookup = lookup();
         for n in [9, 3, 7, 5, 1, 3] {
-            lookup.add(&contact(n));
+            lookup.add(&contact(n), None, false);
         }
         assert_eq!(
             [ask(&mut lookup, 0), ask(&mut lookup, 0), ask(&mut lookup, 0)],
@@ -239,7 +377,7 @@ mod tests {
         );
         assert_eq!(ask(&mut lookup, 0), None);
         lookup.ended(&contact(3).peer.id, true);
-        lookup.add(&contact(2));
+        lookup.add(&contact(2), None, false);
         assert_eq!(ask(&mut lookup, 10), Some(2));
         // The slow ones give their place up but are still waited for.
         assert_eq!(ask(&mut lookup, 100), Some(7));
@@ -260,7 +398,7 @@ mod tests {
     fn it_ends_with_the_width_or_the_deadline() {
         let mut lookup = lookup();
         for n in 0..40 {
-            lookup.add(&contact(n + 1));
+            lookup.add(&contact(n + 1), None, false);
         }
         let mut asked = 0;
         while let Some(n) = ask(&mut lookup, 0) {
@@ -268,12 +406,63 @@ mod tests {
             asked += 1;
         }
         assert_eq!(asked, LOOKUP_WIDTH);
-        lookup.add(&contact(0));
+        lookup.add(&contact(0), None, false);
         assert!(matches!(lookup.step(Instant::from_millis(10_000), PATIENCE), Step::Done));
         // The list is bounded, and the far end leaves.
         for n in 0..=255 {
-            lookup.add(&contact(n));
+            lookup.add(&contact(n), None, false);
         }
         assert_eq!(lookup.candidates.len(), LOOKUP_CANDIDATES);
+    }
+
+    #[test]
+    fn each_query_has_a_deadline_of_its_own() {
+        let mut lookup = lookup();
+        lookup.add(&contact(1), None, false);
+        let patience = Patience { hard: Duration::from_millis(400), ..PATIENCE };
+        let at = Instant::from_millis;
+        assert!(matches!(lookup.step(at(0), patience), Step::Ask(..)));
+        assert!(matches!(lookup.step(at(10), patience), Step::Wait(until) if until == at(100)));
+        assert!(matches!(lookup.step(at(100), patience), Step::Wait(until) if until == at(400)));
+        assert!(matches!(lookup.step(at(400), patience), Step::Done));
+    }
+
+    #[test]
+    fn paths_do_not_share_what_they_learn() {
+        let mut lookup = with(LookupOptions { paths: 2, ..LookupOptions::default() });
+        lookup.add(&contact(100), None, false);
+        lookup.add(&contact(120), None, false);
+        lookup.split();
+        assert_eq!(
+            (ask(&mut lookup, 0), ask(&mut lookup, 0), ask(&mut lookup, 0)),
+            (Some(100), Some(120), None)
+        );
+        // A liar on the first path knows everybody near; what the second learns is asked all the same.
+        for n in 1..=40 {
+            lookup.add(&contact(n), Some(&contact(100).peer.id), false);
+        }
+        lookup.add(&contact(60), Some(&contact(120).peer.id), false);
+        for n in [100, 120] {
+            lookup.ended(&contact(n).peer.id, true);
+        }
+        assert_eq!(
+            (ask(&mut lookup, 10), ask(&mut lookup, 10), ask(&mut lookup, 10)),
+            (Some(1), Some(60), None)
+        );
+        let on = |path| lookup.candidates.iter().filter(|c| c.path == path).count();
+        assert_eq!((on(0), on(1)), (LOOKUP_CANDIDATES / 2, 2));
+        // With one node to begin with there is one path.
+        let mut single = with(LookupOptions { paths: 3, ..LookupOptions::default() });
+        single.add(&contact(1), None, false);
+        single.split();
+        assert_eq!(single.paths, 1);
+    }
+
+    #[test]
+    fn one_network_does_not_surround_a_target() {
+        let mut lookup = lookup();
+        let taken = (0..200).filter(|n| lookup.add(&contact(*n), None, true)).count();
+        assert_eq!((taken, lookup.candidates.len()), (PREFIX_PER_LOOKUP, PREFIX_PER_LOOKUP));
+        assert!(lookup.add(&contact(201), None, false), "one that is exempt");
     }
 }

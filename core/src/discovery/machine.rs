@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::{
+    budget::{CHECKS, Prefixes, Stock},
     challenge::Challenges,
     config::Config,
     counters::{Counters, count},
@@ -10,14 +11,15 @@ use super::{
     lookup::{Lookup, LookupOrigin},
     peer::Peer,
     requests::{Opening, Origin, Outcome, Phase, Requests},
-    responses::{Response, Talks},
+    responses::{Response, TalkPhase, Talks},
     session::Sessions,
     table::Table,
+    verified::Verified,
 };
 use crate::{
     collections::{Key, Keyed, Ready, Slab},
     id::NodeId,
-    limits::{MAX_TALK_PROTOCOL, MAX_TALK_PROTOCOLS},
+    limits::{BUCKETS, MAX_TALK_PROTOCOL, MAX_TALK_PROTOCOLS},
     record::Record,
     rng::Rng,
     time::{Instant, earlier},
@@ -47,6 +49,11 @@ pub struct Discovery {
     pub(super) rng: Rng,
     pub(super) sessions: Sessions,
     pub(super) challenges: Challenges,
+    /// Signature checks that may be made now.
+    pub(super) checks: Stock,
+    /// What may be sent to whole address prefixes.
+    pub(super) prefixes: Prefixes,
+    pub(super) verified: Verified,
     pub(super) openings: Keyed<Peer, Opening>,
     pub(super) requests: Requests,
     pub(super) responses: Slab<Response>,
@@ -61,12 +68,14 @@ pub struct Discovery {
     pub(super) own_lookup_at: Option<Instant>,
     /// When to refresh the next bucket; `None` until there is anybody to ask.
     pub(super) refresh_at: Option<Instant>,
-    /// Which bucket is refreshed next.
-    pub(super) refresh_turn: u16,
+    /// When each bucket's nodes were last looked for.
+    pub(super) refreshed: [Instant; BUCKETS],
     /// When lookups have something to do without a packet: another query, or their end.
     pub(super) lookups_at: Option<Instant>,
     /// A request to free before the next event: its TALK response was handed out.
     pub(super) read_talk: Option<Key>,
+    /// A lookup to free before the next event: its results were handed out.
+    pub(super) read_lookup: Option<Key>,
 }
 
 /// What the table knows about a node.
@@ -92,10 +101,13 @@ impl Discovery {
             now: Instant::ZERO,
             sessions: Sessions::new(config.sessions, &mut rng),
             challenges: Challenges::new(config.challenges, config.challenge_lifetime, &mut rng),
+            checks: Stock::full(CHECKS, Instant::ZERO),
+            prefixes: Prefixes::new(config.prefixes, &mut rng),
+            verified: Verified::new(config.verified_records, &mut rng),
             openings: Keyed::new(capacity, &mut rng),
             requests,
             responses: Slab::new(config.responses),
-            talks: Talks::new(config.talks),
+            talks: Talks::new(config.talks, &mut rng),
             talk_protocols: heapless::Vec::new(),
             table: Table::new(&config, local.node_id(), &mut rng),
             lookups: Slab::new(lookups),
@@ -104,9 +116,10 @@ impl Discovery {
             counters: Counters::default(),
             own_lookup_at: None,
             refresh_at: None,
-            refresh_turn: 0,
+            refreshed: [Instant::ZERO; BUCKETS],
             lookups_at: None,
             read_talk: None,
+            read_lookup: None,
             local: local.clone(),
             rng,
             config,
@@ -137,7 +150,7 @@ impl Discovery {
         NodeView {
             record: &node.record,
             member: node.member,
-            verified: node.verified,
+            verified: node.verified(),
             endpoint: self.table.contact(node).map(|contact| contact.peer.endpoint),
         }
     }
@@ -171,6 +184,7 @@ impl Discovery {
     /// When to call [`Discovery::handle_timeout`], at the latest.
     pub fn next_timeout(&self) -> Option<Instant> {
         let mut next = earlier(self.requests.deadlines.next(), self.table.next_check());
+        next = earlier(next, self.sessions.next_expiry());
         for other in [self.own_lookup_at, self.refresh_at, self.lookups_at, self.talks.deadlines.next()] {
             next = earlier(next, other);
         }
@@ -181,6 +195,9 @@ impl Discovery {
     pub fn poll_event(&mut self) -> Option<Event> {
         if let Some(read) = self.read_talk.take() {
             self.free_request(read);
+        }
+        if let Some(read) = self.read_lookup.take() {
+            self.lookups.discard(read);
         }
         if let Some(event) = self.events.next_other() {
             return Some(event);
@@ -232,11 +249,12 @@ impl Discovery {
         let key = self.lookups.key_at(index)?;
         let lookup = self.lookups.get(key).filter(|lookup| lookup.done)?;
         debug_assert!(lookup.origin == LookupOrigin::User);
-        let lookup = self.lookups.remove(key)?;
-        let known = self.record(&lookup.target);
-        let newer = known.filter(|known| lookup.found.as_ref().is_none_or(|found| found.seq() < known.seq()));
-        let found = newer.cloned().or(lookup.found);
-        let (target, answered) = (lookup.target, lookup.answered);
+        let (target, answered, found) = (lookup.target, lookup.answered, lookup.found.as_ref());
+        let known = self.record(&target);
+        let newer = known.filter(|known| found.is_none_or(|found| found.seq() < known.seq()));
+        let found = newer.or(found).cloned();
+        // Its results can be read until the next event is polled.
+        self.read_lookup = Some(key);
         Some(Event::LookupDone { lookup: LookupId(key), target, found, answered })
     }
 
@@ -259,7 +277,7 @@ impl Discovery {
 
     fn talk_event(&mut self, index: usize) -> Option<Event> {
         let key = self.talks.peers.key_at(index)?;
-        let talk = self.talks.peers.get(key).filter(|talk| !talk.answered)?;
+        let talk = self.talks.peers.get(key).filter(|talk| talk.phase == TalkPhase::Asked)?;
         Some(Event::TalkRequest { id: TalkId(key), from: talk.peer.id, endpoint: talk.peer.endpoint })
     }
 

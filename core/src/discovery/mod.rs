@@ -68,13 +68,19 @@
 #[cfg(feature = "alloc")]
 mod answer;
 #[cfg(feature = "alloc")]
+mod budget;
+#[cfg(feature = "alloc")]
 mod challenge;
+#[cfg(feature = "alloc")]
+mod checks;
 #[cfg(feature = "alloc")]
 mod command;
 #[cfg(feature = "alloc")]
 mod config;
 #[cfg(feature = "alloc")]
 mod counters;
+#[cfg(feature = "alloc")]
+mod crowd;
 #[cfg(feature = "alloc")]
 mod event;
 pub mod keys;
@@ -99,6 +105,8 @@ mod session;
 mod table;
 #[cfg(feature = "alloc")]
 mod upkeep;
+#[cfg(feature = "alloc")]
+mod verified;
 
 #[cfg(test)]
 mod tests;
@@ -112,5 +120,7 @@ pub use counters::Counters;
 #[cfg(feature = "alloc")]
 pub use event::{Event, LookupId, RecordSource, RequestError, RequestFailure, RequestId, TalkId};
 #[cfg(feature = "alloc")]
+pub use lookup::{LookupOptions, Wanted};
+#[cfg(feature = "alloc")]
 pub use machine::{Discovery, NodeView};
-pub use peer::{Peer, Scope, canonical};
+pub use peer::{IpRange, Peer, Scope, canonical};

@@ -75,9 +75,51 @@ impl Scope {
     }
 }
 
-/// The prefix by which nodes of one owner are recognised: /24 for IPv4, /48 for IPv6.
+/// A range of addresses: those that agree with one in its first bits.
+///
+/// ```
+/// # use coracle_core::discovery::IpRange;
+/// let range = IpRange::new("10.1.0.0".parse().unwrap(), 16).unwrap();
+/// assert!(range.contains("10.1.2.3".parse().unwrap()));
+/// assert!(!range.contains("10.2.0.1".parse().unwrap()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpRange {
+    ip: IpAddr,
+    bits: u8,
+}
+
+impl IpRange {
+    /// The addresses that agree with `ip` in the first `bits` bits; `None` when an address of its
+    /// family does not have as many.
+    pub const fn new(ip: IpAddr, bits: u8) -> Option<Self> {
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        if bits > most { None } else { Some(Self { ip, bits }) }
+    }
+
+    /// Whether `ip` is one of them. An IPv4-mapped address counts as the IPv4 address that it is.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.ip, ip.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => {
+                let apart = u32::from(own) ^ u32::from(ip);
+                apart.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(ip)) => {
+                let apart = u128::from(own) ^ u128::from(ip);
+                apart.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A prefix by which nodes of one owner are recognised.
 #[cfg(feature = "alloc")]
-pub(super) fn prefix(ip: IpAddr) -> [u8; 7] {
+pub(super) type Prefix = [u8; 7];
+
+/// The prefix of an address: /24 for IPv4, /48 for IPv6.
+#[cfg(feature = "alloc")]
+pub(super) fn prefix(ip: IpAddr) -> Prefix {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();
@@ -98,6 +140,16 @@ mod tests {
     fn mapped_addresses_are_ipv4() {
         assert_eq!(canonical("[::ffff:1.2.3.4]:5".parse().unwrap()), "1.2.3.4:5".parse().unwrap());
         assert_eq!(canonical("[fe80::1%3]:5".parse().unwrap()), "[fe80::1%3]:5".parse().unwrap());
+    }
+
+    #[test]
+    fn ranges() {
+        let range = |ip: &str, bits| IpRange::new(ip.parse().unwrap(), bits);
+        let holds = |range: Option<IpRange>, ip: &str| range.unwrap().contains(ip.parse().unwrap());
+        assert!(range("1.2.3.4", 33).is_none() && range("::1", 129).is_none());
+        assert!(holds(range("0.0.0.0", 0), "255.1.1.1") && !holds(range("0.0.0.0", 0), "::1"));
+        assert!(holds(range("1.2.3.4", 32), "::ffff:1.2.3.4") && !holds(range("1.2.3.4", 32), "1.2.3.5"));
+        assert!(holds(range("2a00:1::", 32), "2a00:1:ff::1") && !holds(range("2a00:1::", 32), "2a00:2::"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::{
+    budget::{CHECKS, Kind},
     counters::count,
     event::{Event, RecordSource},
     keys::{self, Keys},
@@ -10,7 +11,7 @@ use super::{
     packet::{self, Auth, ChallengeData, Nonce, Packet},
     peer::{Peer, canonical},
     requests::{Ask, Challenged, Contact, Nodes, Opening, Origin},
-    session::{Generation, Opened},
+    session::Opened,
     table::Offered,
 };
 use crate::{
@@ -18,12 +19,18 @@ use crate::{
     crypto::{Crypto, Identity, PublicKey, Signature, TAG_LEN},
     id::NodeId,
     limits::{MAX_HANDSHAKE_REPEATS, MAX_OPENING_HANDSHAKES},
-    record::Record,
+    record::{Claim, Record},
     time::Instant,
 };
 
-/// The first message under new keys.
-const FRESH: Opened = Opened { generation: Generation::Current, repeated: false, renewed: false };
+/// Why a record was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unverified {
+    /// Its signature does not hold.
+    Invalid,
+    /// Too many signatures were checked lately.
+    Budget,
+}
 
 /// The parts of a handshake packet's authdata that the handshake is checked by.
 struct Proof<'a> {
@@ -45,6 +52,12 @@ impl Discovery {
         let now = self.now.advance(now);
         let from = canonical(from);
         count(&mut self.counters.received);
+        self.counters.received_bytes = self.counters.received_bytes.saturating_add(bytes.len() as u64);
+        if !self.table.allows(from.ip()) {
+            count(&mut self.counters.address_refused);
+            return;
+        }
+        self.sessions.expire(now);
         let Ok(packet) = packet::decode(identity.crypto(), &self.local.node_id(), bytes) else {
             count(&mut self.counters.malformed_packet);
             return;
@@ -69,10 +82,9 @@ impl Discovery {
     fn on_packet<C: Crypto>(&mut self, identity: &Identity<C>, now: Instant, peer: Peer, packet: Packet<'_>) {
         let Packet { nonce, header, message, .. } = packet;
         let crypto = identity.crypto();
-        let mut opened =
-            self.sessions.open(&peer, |session| session.open(crypto, now, &nonce, header, message));
+        let mut opened = self.sessions.open(&peer, |session| session.open(crypto, &nonce, header, message));
         if opened.is_none() && self.confirm(crypto, now, &peer, &nonce, header, message) {
-            opened = Some(FRESH);
+            opened = Some(Opened::fresh(nonce));
         }
         let Some(opened) = opened else {
             count(&mut self.counters.undecryptable);
@@ -91,16 +103,27 @@ impl Discovery {
 
     /// Owes the sender of an undecryptable packet a WHOAREYOU: the one that is open, or a new one.
     fn challenge(&mut self, now: Instant, peer: Peer, nonce: &Nonce) {
+        let member = self.table.is_member_at(&peer);
+        if !self.prefixes.spend(peer.endpoint.ip(), Kind::Challenge, 1, member, now) {
+            count(&mut self.counters.challenge_budget);
+            return;
+        }
         let enr_seq = self.table.seq(&peer.id);
-        let open = self.challenges.of(&peer);
-        let (key, crowded) = self.challenges.answer(peer, nonce, enr_seq, now, &mut self.rng);
-        if crowded {
+        let answered = self.challenges.answer(peer, nonce, enr_seq, member, now, &mut self.rng);
+        if answered.crowded {
             count(&mut self.counters.challenge_crowded_out);
         }
-        let Some(key) = key else { return };
-        if open.contains(&Some(key)) {
+        if answered.replaced {
+            count(&mut self.counters.challenge_replaced);
+        }
+        if answered.repeated {
             count(&mut self.counters.challenge_repeated);
         }
+        if answered.replaced && member && self.sessions.find(&peer).is_none() {
+            // Somebody may be answering in the member's place: begin from here, where nobody can.
+            self.table.check_now(&peer.id, now);
+        }
+        let Some(key) = answered.key else { return };
         self.owed.add(owed::CHALLENGE, key.index());
     }
 
@@ -120,13 +143,16 @@ impl Discovery {
             opening.sent.iter().position(|sent| sent.keys.open(crypto, nonce, header, message).is_ok())
         });
         let Some(fits) = fits else { return false };
-        let Some(mut opening) = self.close_opening(peer) else { return false };
-        let handshake = opening.sent.swap_remove(fits);
-        self.establish(now, *peer, handshake.public_key, handshake.keys, nonce, true);
-        self.keep_offered(now, peer, &mut opening);
-        self.resend(peer, handshake.carried);
-        if handshake.enr_seq > self.local.seq() {
-            self.ask_for_own_record(peer, handshake.public_key);
+        let opening = self.openings.find(peer).and_then(|at| self.openings.get_mut(at));
+        let Some(handshake) = opening.and_then(|opening| opening.sent.get_mut(fits)) else { return false };
+        let keys = handshake.keys.take();
+        let (public_key, carried, enr_seq) = (handshake.public_key, handshake.carried, handshake.enr_seq);
+        let len = (header.len() + message.len()) as u32;
+        self.establish(now, *peer, public_key, keys, nonce, len, true);
+        self.end_opening(now, peer, Some(fits));
+        self.resend(peer, carried);
+        if enr_seq > self.local.seq() {
+            self.ask_for_own_record(peer, public_key);
         }
         true
     }
@@ -201,10 +227,10 @@ impl Discovery {
             count(&mut self.counters.handshake_unexpected);
             return;
         }
-        let Some((public_key, record)) = self.claimed_record(crypto, &peer.id, proof.record, open) else {
-            return;
-        };
-        let Some(data) = self.signed_challenge(crypto, &public_key, open, proof) else { return };
+        let member = self.table.is_member_at(&peer);
+        let claimed = self.claimed_record(crypto, now, &peer.id, proof.record, open, member);
+        let Some((public_key, record)) = claimed else { return };
+        let Some(data) = self.signed_challenge(crypto, now, &public_key, open, proof, member) else { return };
         let shared = crypto
             .decompress(proof.ephemeral)
             .and_then(|ephemeral| crypto.ecdh(identity.secret(), &ephemeral));
@@ -216,12 +242,13 @@ impl Discovery {
         };
         self.challenges.close_all(&peer);
         if let Some(record) = record {
-            self.offer(&record, RecordSource::Handshake, now);
+            self.offer(&record, RecordSource::Handshake, peer.endpoint, now);
         }
-        self.establish(now, peer, public_key, keys, &nonce, false);
+        let len = (header.len() + message.len()) as u32;
+        self.establish(now, peer, public_key, keys, &nonce, len, false);
         self.after_their_handshake(&peer);
         let text = message.len().checked_sub(TAG_LEN).and_then(|len| message.get(..len));
-        self.on_message(crypto, now, peer, text.unwrap_or_default(), FRESH);
+        self.on_message(crypto, now, peer, text.unwrap_or_default(), Opened::fresh(nonce));
     }
 
     /// The key that a handshake must be signed with: from the record in it, or the one we have. The
@@ -230,45 +257,97 @@ impl Discovery {
     fn claimed_record<C: Crypto>(
         &mut self,
         crypto: &C,
+        now: Instant,
         id: &NodeId,
         bytes: &[u8],
         open: [Option<Key>; 2],
+        member: bool,
     ) -> Option<(PublicKey, Option<Record>)> {
         let known = self.table.find(id).map(|node| &node.record);
         if let Some(known) = known.filter(|known| bytes.is_empty() || known.as_bytes() == bytes) {
             return Some((*known.public_key(), None));
         }
-        if bytes.is_empty() {
-            count(&mut self.counters.handshake_record);
-            return None;
-        }
-        let paid = open.into_iter().flatten().any(|key| self.challenges.spend_check(key));
-        if !paid {
+        let left = open.into_iter().flatten().find(|key| self.challenges.has_checks(*key));
+        let Some(left) = left else {
             count(&mut self.counters.handshake_checks_used_up);
             return None;
+        };
+        let Ok(claim) = Claim::read(bytes, crypto) else {
+            count(&mut self.counters.handshake_record);
+            return None;
+        };
+        if claim.node_id(crypto) != *id {
+            // It was read in vain, so it counts.
+            self.challenges.spend_check(left);
+            count(&mut self.counters.handshake_record);
+            return None;
         }
-        let record = Record::decode(bytes, crypto).ok().filter(|record| record.node_id() == *id);
-        if record.is_none() {
+        let before = self.counters.signature_checks;
+        let record = self.verified_record(crypto, now, claim, bytes, member);
+        if self.counters.signature_checks != before {
+            self.challenges.spend_check(left);
+        }
+        if record == Err(Unverified::Invalid) {
             count(&mut self.counters.handshake_record);
         }
-        record.map(|record| (*record.public_key(), Some(record)))
+        record.ok().map(|record| (*record.public_key(), Some(record)))
+    }
+
+    /// Verifies a record: at the cost of a signature check, unless these very bytes were verified
+    /// before. `member`: whether it may use what is reserved for members.
+    pub(super) fn verified_record<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        now: Instant,
+        claim: Claim<'_>,
+        bytes: &[u8],
+        member: bool,
+    ) -> Result<Record, Unverified> {
+        let digest = crypto.sha256(&[bytes]);
+        let same = |record: &Record| record.as_bytes() == bytes;
+        let known = same(&self.local)
+            || self.table.find(&claim.node_id(crypto)).is_some_and(|node| same(&node.record))
+            || self.verified.knows(&digest);
+        if known {
+            count(&mut self.counters.record_cached);
+            return claim.trust(crypto).map_err(|_| Unverified::Invalid);
+        }
+        if !self.spend_signature(now, member) {
+            return Err(Unverified::Budget);
+        }
+        let record = claim.verify(crypto).map_err(|_| Unverified::Invalid)?;
+        self.verified.remember(&digest);
+        Ok(record)
+    }
+
+    /// Spends one of the signature checks of the whole machine.
+    fn spend_signature(&mut self, now: Instant, member: bool) -> bool {
+        let paid = self.checks.spend(CHECKS, 1, member, now);
+        count(if paid { &mut self.counters.signature_checks } else { &mut self.counters.signature_budget });
+        paid
     }
 
     /// The open challenge that a handshake is signed for.
     fn signed_challenge<C: Crypto>(
         &mut self,
         crypto: &C,
+        now: Instant,
         public_key: &PublicKey,
         open: [Option<Key>; 2],
         proof: &Proof<'_>,
+        member: bool,
     ) -> Option<ChallengeData> {
         let local = self.local.node_id();
         let mut checked = false;
         for key in open.into_iter().flatten() {
             let Some(data) = self.challenges.get(key).map(|challenge| challenge.data) else { continue };
-            if !self.challenges.spend_check(key) {
+            if !self.challenges.has_checks(key) {
                 continue;
             }
+            if !self.spend_signature(now, member) {
+                return None;
+            }
+            self.challenges.spend_check(key);
             checked = true;
             if keys::verify_id(crypto, public_key, &data, proof.ephemeral, &local, &proof.signature) {
                 return Some(data);
@@ -279,7 +358,8 @@ impl Discovery {
         None
     }
 
-    /// Puts authenticated keys in force.
+    /// Puts authenticated keys in force; `len` bytes came under them.
+    #[allow(clippy::too_many_arguments)] // the parts of one handshake
     fn establish(
         &mut self,
         now: Instant,
@@ -287,6 +367,7 @@ impl Discovery {
         public_key: PublicKey,
         keys: Keys,
         nonce: &Nonce,
+        len: u32,
         initiated_by_us: bool,
     ) {
         let old_until = now + self.config.old_keys_lifetime;
@@ -295,7 +376,7 @@ impl Discovery {
             count(&mut self.counters.sessions_evicted);
         }
         if let Some(session) = self.sessions.using(&peer) {
-            session.remember(nonce);
+            session.remember(nonce, len);
         }
         self.table.seen_at(&peer.id, peer.endpoint, now, &mut self.rng);
         self.established(&peer, initiated_by_us);
@@ -309,14 +390,19 @@ impl Discovery {
     }
 
     /// An opening ends, but its newest handshake may yet be answered: the keys stay with the session
-    /// that there is. Otherwise a peer that took them up would be heard no more.
-    pub(super) fn keep_offered(&mut self, now: Instant, peer: &Peer, opening: &mut Opening) {
-        let until = now + self.config.old_keys_lifetime;
-        if let Some(handshake) = opening.sent.pop()
-            && let Some(session) = self.sessions.using(peer)
+    /// that there is, unless they are the `used` ones. Otherwise a peer that took them up would be
+    /// heard no more.
+    pub(super) fn end_opening(&mut self, now: Instant, peer: &Peer, used: Option<usize>) {
+        let Some(at) = self.openings.find(peer) else { return };
+        let Some(opening) = self.openings.get_mut(at) else { return };
+        let newest = opening.sent.len().checked_sub(1).filter(|newest| Some(*newest) != used);
+        if let Some(handshake) = newest.and_then(|newest| opening.sent.get_mut(newest))
+            && self.sessions.find(peer).is_some()
         {
-            session.offer(handshake.keys, until);
+            let until = now + self.config.old_keys_lifetime;
+            self.sessions.offer(peer, handshake.keys.take(), until);
         }
+        self.openings.discard(at);
     }
 
     /// The peer opened a session. If we were opening one too and sent no handshake yet, ours is
@@ -331,9 +417,9 @@ impl Discovery {
         self.resend(peer, carrying);
     }
 
-    /// Hands a verified record to the table, and counts what it was refused for.
-    pub(super) fn offer(&mut self, record: &Record, source: RecordSource, now: Instant) {
-        match self.table.offer(record, source, now, &mut self.rng) {
+    /// Hands a verified record that came from `at` to the table, and counts what it was refused for.
+    pub(super) fn offer(&mut self, record: &Record, source: RecordSource, at: SocketAddr, now: Instant) {
+        match self.table.offer(record, source, at, now, &mut self.rng) {
             Offered::Taken(key) => self.node_news(Some(key)),
             Offered::Equivocation => {
                 count(&mut self.counters.record_equivocation);
@@ -342,7 +428,15 @@ impl Discovery {
                 }
             }
             Offered::PrefixLimit => count(&mut self.counters.prefix_limit),
-            Offered::Known(_) | Offered::Refused => {}
+            Offered::Unproven => {
+                count(&mut self.counters.record_unproven);
+                if source == RecordSource::Handshake {
+                    // The table has no use for it; the embedder may have.
+                    self.event(Event::RecordSeen { record: record.clone(), source });
+                }
+            }
+            Offered::Refused => count(&mut self.counters.record_refused),
+            Offered::Known(_) => {}
         }
     }
 }

@@ -134,7 +134,8 @@ impl Request {
         self.nonces.contains(nonce)
     }
 
-    /// Remembers the nonce of a packet; the oldest goes when there are too many.
+    /// Remembers the nonce of a packet, which has the place of the request in it
+    /// ([`Requests::mark`]); the oldest goes when there are too many.
     pub(super) fn remember(&mut self, nonce: Nonce) {
         if self.nonces.is_full() {
             self.nonces.remove(0);
@@ -218,15 +219,20 @@ impl Requests {
         matches.then_some(key)
     }
 
+    /// Writes the place of a request into the last two bytes of a nonce: what is left of it is unique
+    /// by its count and cannot be guessed, and a WHOAREYOU finds the request without a search.
+    pub(super) fn mark(nonce: &mut Nonce, key: Key) {
+        nonce[10..].copy_from_slice(&(key.index() as u16).to_be_bytes());
+    }
+
     /// The request in flight to `endpoint` that went out in a packet with this nonce.
     pub(super) fn challenged_by(&self, nonce: &Nonce, endpoint: &SocketAddr) -> Option<Key> {
-        let mut all = self.pool.iter();
-        let found = all.find(|(_, request)| {
-            request.contact.peer.endpoint == *endpoint
-                && !matches!(request.phase, Phase::Done(_))
-                && request.has_nonce(nonce)
-        });
-        found.map(|(key, _)| key)
+        let key = self.pool.key_at(usize::from(u16::from_be_bytes([nonce[10], nonce[11]])))?;
+        let request = self.pool.get(key)?;
+        let matches = request.contact.peer.endpoint == *endpoint
+            && !matches!(request.phase, Phase::Done(_))
+            && request.has_nonce(nonce);
+        matches.then_some(key)
     }
 
     /// The deadline of a try: each later one waits half of `first` longer.

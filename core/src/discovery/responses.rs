@@ -1,9 +1,20 @@
 //! Answers of ours that wait to be sent, and the TALK buffers.
 
-use super::{message::WireId, peer::Peer, session::Generation};
+use alloc::boxed::Box;
+use core::hash::{Hash as _, Hasher as _};
+
+use siphasher::sip::SipHasher13;
+
+use super::{
+    message::WireId,
+    packet::Nonce,
+    peer::Peer,
+    session::{Generation, Opened},
+};
 use crate::{
-    collections::{Deadlines, Key, Slab},
-    limits::{MAX_MESSAGE_SIZE, MAX_NODES_PACKETS, MAX_NODES_RECORDS, MAX_TALK_PAYLOAD},
+    collections::{Deadlines, Key, Lists, Slab},
+    limits::{MAX_MESSAGE_SIZE, MAX_NODES_PACKETS, MAX_NODES_RECORDS, MAX_TALK_PAYLOAD, RECENT_TALKS},
+    rng::Rng,
     time::Instant,
 };
 
@@ -14,6 +25,8 @@ pub(super) struct Response {
     pub(super) wire_id: WireId,
     /// The keys that the request came under.
     pub(super) generation: Generation,
+    /// The request came in a packet that had come before: its answer is paid with bytes that came.
+    pub(super) repeated: bool,
     pub(super) answer: Answer,
 }
 
@@ -98,6 +111,17 @@ impl NodesPlan {
     }
 }
 
+/// Where a TALKREQ of a peer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TalkPhase {
+    /// It waits for the embedder.
+    Asked,
+    /// The answer waits to be sent.
+    Answered,
+    /// The answer was sent, and is kept for a while: the request may come again.
+    Sent,
+}
+
 /// A TALKREQ of a peer, and then the answer to it.
 #[derive(Debug)]
 pub(super) struct Talk {
@@ -107,18 +131,18 @@ pub(super) struct Talk {
     /// Protocol and request one after the other; once answered, the answer.
     data: heapless::Vec<u8, MAX_MESSAGE_SIZE>,
     protocol_len: usize,
-    pub(super) answered: bool,
+    pub(super) phase: TalkPhase,
 }
 
 impl Talk {
     /// The protocol and the request.
     pub(super) fn request(&self) -> Option<(&[u8], &[u8])> {
-        (!self.answered).then(|| self.data.split_at_checked(self.protocol_len))?
+        (self.phase == TalkPhase::Asked).then(|| self.data.split_at_checked(self.protocol_len))?
     }
 
     /// The answer.
     pub(super) fn answer(&self) -> &[u8] {
-        if self.answered { &self.data } else { &[] }
+        if self.phase == TalkPhase::Asked { &[] } else { &self.data }
     }
 
     /// Replaces the request by its answer; false when that is too long.
@@ -127,7 +151,7 @@ impl Talk {
             return false;
         }
         self.data.clear();
-        self.answered = true;
+        self.phase = TalkPhase::Answered;
         self.data.extend_from_slice(answer).is_ok()
     }
 }
@@ -144,8 +168,38 @@ pub(super) struct OwnTalk {
 #[derive(Debug)]
 pub(super) struct Talks {
     pub(super) peers: Slab<Talk>,
+    /// Until when the embedder may answer, or the answer is kept.
     pub(super) deadlines: Deadlines,
+    /// Those whose answer is only kept, in the order in which they were sent.
+    sent: Lists,
     pub(super) own: Slab<OwnTalk>,
+    recent: Recent,
+}
+
+/// Packets with TALKREQs that were delivered, longer than a session or a buffer remembers them.
+#[derive(Debug)]
+struct Recent {
+    secret: [u8; 16],
+    prints: Box<[u64]>,
+    next: usize,
+}
+
+impl Recent {
+    /// Remembers a packet; whether it was known.
+    fn remember(&mut self, peer: &Peer, nonce: &Nonce) -> bool {
+        let mut hasher = SipHasher13::new_with_key(&self.secret);
+        peer.hash(&mut hasher);
+        nonce.hash(&mut hasher);
+        let print = hasher.finish().max(1);
+        if self.prints.contains(&print) {
+            return true;
+        }
+        if let Some(oldest) = self.prints.get_mut(self.next) {
+            *oldest = print;
+        }
+        self.next = (self.next + 1) % RECENT_TALKS;
+        false
+    }
 }
 
 /// What became of a TALKREQ of a peer.
@@ -153,39 +207,77 @@ pub(super) struct Talks {
 pub(super) enum Taken {
     /// It waits for the embedder.
     New(Key),
-    /// It came before, and waits still.
+    /// It came before, and waits still, or is long over.
     Known,
+    /// It came before, and its answer is still here.
+    Again(Key),
     /// No buffer is free.
     Full,
 }
 
 impl Talks {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { peers: Slab::new(capacity), deadlines: Deadlines::new(capacity), own: Slab::new(capacity) }
+    pub(super) fn new(capacity: usize, rng: &mut Rng) -> Self {
+        Self {
+            peers: Slab::new(capacity),
+            deadlines: Deadlines::new(capacity),
+            sent: Lists::new(1, capacity),
+            own: Slab::new(capacity),
+            recent: Recent { secret: rng.array(), prints: (0..RECENT_TALKS).map(|_| 0).collect(), next: 0 },
+        }
     }
 
-    /// Takes a TALKREQ in, until `deadline`.
+    /// Takes a TALKREQ in, until `deadline`. Each is taken once, whether the same packet comes again
+    /// or the same request in another.
     pub(super) fn take(
         &mut self,
-        (peer, wire_id, generation): (Peer, WireId, Generation),
+        (peer, wire_id): (Peer, WireId),
+        opened: Opened,
         protocol: &[u8],
         request: &[u8],
         deadline: Instant,
     ) -> Taken {
-        if self.peers.iter().any(|(_, talk)| talk.peer == peer && talk.wire_id == wire_id) {
+        let known = self.peers.iter().find(|(_, talk)| talk.peer == peer && talk.wire_id == wire_id);
+        if let Some((key, talk)) = known {
+            return if talk.phase == TalkPhase::Sent { Taken::Again(key) } else { Taken::Known };
+        }
+        if opened.repeated {
+            return Taken::Known;
+        }
+        if self.peers.is_full()
+            && let Some(oldest) = self.sent.first(0).and_then(|place| self.peers.key_at(place))
+        {
+            self.close(oldest);
+        }
+        if self.peers.is_full() {
+            return Taken::Full;
+        }
+        if self.recent.remember(&peer, &opened.nonce) {
             return Taken::Known;
         }
         let Some(data) = joined(protocol, request) else { return Taken::Full };
-        let talk = Talk { peer, wire_id, generation, data, protocol_len: protocol.len(), answered: false };
+        let generation = opened.generation;
+        let (protocol_len, phase) = (protocol.len(), TalkPhase::Asked);
+        let talk = Talk { peer, wire_id, generation, data, protocol_len, phase };
         let Ok(key) = self.peers.insert(talk) else { return Taken::Full };
         self.deadlines.set(key.index(), deadline);
         Taken::New(key)
     }
 
+    /// The answer to a peer's TALKREQ was sent; it is kept until then, or until its place is needed.
+    pub(super) fn sent(&mut self, key: Key, until: Instant) {
+        let Some(talk) = self.peers.get_mut(key) else { return };
+        talk.phase = TalkPhase::Sent;
+        self.sent.push(0, key.index());
+        self.deadlines.set(key.index(), until);
+    }
+
     /// Frees the buffer of a peer's TALKREQ.
     pub(super) fn close(&mut self, key: Key) {
-        self.deadlines.clear(key.index());
-        self.peers.remove(key);
+        if self.peers.get(key).is_some() {
+            self.deadlines.clear(key.index());
+            self.sent.remove(key.index());
+            self.peers.discard(key);
+        }
     }
 
     /// Puts a TALKREQ of ours into a buffer.

@@ -3,26 +3,32 @@
 use core::net::SocketAddr;
 
 use super::{
+    budget::Kind,
     counters::count,
     keys::{self, Keys},
     machine::{Discovery, owed},
     message::{self, Message, WireId},
-    packet::{self, Auth, Draft, PacketError},
-    requests::{Ask, Challenged, Handshake, Opening, Phase, Requests},
-    responses::{Answer, NodesPlan, Pick, Response},
+    packet::{self, Auth, Draft, Nonce, PacketError},
+    requests::{Ask, Challenged, Handshake, Opening, Origin, Phase, Request, Requests},
+    responses::{Answer, NodesPlan, Pick, Response, Talks},
+    session::Session,
 };
 use crate::{
     collections::Key,
-    crypto::{Crypto, Identity},
+    crypto::{Crypto, Identity, TAG_LEN},
     id::NodeId,
-    limits::MAX_REQUEST_ID,
+    limits::{MAX_PACKET_SIZE, MAX_REQUEST_ID, TALK_ANSWER_LIFETIME},
     record::Record,
+    rng::Rng,
     time::Instant,
     wire::rlp::BufferTooSmall,
 };
 
 /// Bytes of random "message" in a packet that asks for a WHOAREYOU: as many as an encrypted PING has.
 const RANDOM_MESSAGE: usize = 32;
+
+/// Size of such a packet: IV, static header, source id and "message".
+const RANDOM_PACKET: u32 = 16 + 23 + 32 + RANDOM_MESSAGE as u32;
 
 /// A packet that was encoded: where to, and how many bytes.
 type Sent = Option<(SocketAddr, usize)>;
@@ -41,8 +47,8 @@ enum Route {
 
 impl Discovery {
     /// Encodes the next packet into `buf`, which has at least
-    /// [`MAX_PACKET_SIZE`](crate::limits::MAX_PACKET_SIZE) bytes (a packet that does not fit is lost
-    /// and counted), and returns where to send how many bytes of it; `None` when nothing is due.
+    /// [`MAX_PACKET_SIZE`] bytes, and returns where to send how many bytes of it; `None` when nothing
+    /// is due. With a smaller buffer nothing is sent, nothing lost, and the call is counted.
     pub fn poll_transmit<C: Crypto>(
         &mut self,
         identity: &Identity<C>,
@@ -50,10 +56,15 @@ impl Discovery {
         buf: &mut [u8],
     ) -> Option<(SocketAddr, usize)> {
         let now = self.now.advance(now);
+        if buf.len() < MAX_PACKET_SIZE {
+            count(&mut self.counters.encode_failed);
+            return None;
+        }
+        self.sessions.expire(now);
         while let Some((pool, index)) = self.owed.pop() {
             let sent = match pool {
                 owed::CHALLENGE => self.send_challenge(identity, index, buf),
-                owed::RESPONSE => self.send_response(identity, index, buf),
+                owed::RESPONSE => self.send_response(identity, now, index, buf),
                 owed::HANDSHAKE => self.send_handshake(identity, now, index, buf),
                 _ => self.send_request(identity, now, index, buf),
             };
@@ -84,13 +95,33 @@ impl Discovery {
     fn send_response<C: Crypto>(
         &mut self,
         identity: &Identity<C>,
+        now: Instant,
         index: usize,
         buf: &mut [u8],
     ) -> Result<Sent, PacketError> {
         let Some(key) = self.responses.key_at(index) else { return Ok(None) };
         let Some(mut response) = self.responses.remove(key) else { return Ok(None) };
+        let sent = self.encode_response(identity, &mut response, buf);
+        match (&response.answer, &sent) {
+            // An answer in several packets goes on.
+            (Answer::Nodes(plan), Ok(Some(_))) if !plan.finished() => self.respond(response),
+            (Answer::Talk(talk), Ok(Some(_))) => self.talks.sent(*talk, now + TALK_ANSWER_LIFETIME),
+            (Answer::Talk(talk), _) => self.talks.close(*talk),
+            _ => {}
+        }
+        sent
+    }
+
+    fn encode_response<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        response: &mut Response,
+        buf: &mut [u8],
+    ) -> Result<Sent, PacketError> {
         let peer = response.peer;
-        let session = self.sessions.using(&peer);
+        // An answer to a replay is no use of the session.
+        let session =
+            if response.repeated { self.sessions.peek_mut(&peer) } else { self.sessions.using(&peer) };
         let sealing = session.and_then(|session| {
             let keys = session.answer_keys(response.generation);
             let nonce = keys.next_nonce(&mut self.rng)?;
@@ -100,9 +131,6 @@ impl Discovery {
             // A used-up session goes, so that the peer's next packet is challenged.
             self.sessions.remove_peer(&peer);
             count(&mut self.counters.responses_without_session);
-            if let Answer::Talk(talk) = response.answer {
-                self.talks.close(talk);
-            }
             return Ok(None);
         };
         let auth = Auth::Message { src: self.local.node_id() };
@@ -128,18 +156,13 @@ impl Discovery {
             }
         };
         let len = written.map_err(|BufferTooSmall| PacketError::BufferTooSmall)?;
-        let len = packet::seal(identity.crypto(), &peer.id, &sealing_key, &draft, len, buf)?;
-        self.after_response(response);
-        Ok(Some((peer.endpoint, len)))
-    }
-
-    /// An answer in several packets goes on; a TALK buffer is freed.
-    fn after_response(&mut self, response: Response) {
-        match &response.answer {
-            Answer::Nodes(plan) if !plan.finished() => self.respond(response),
-            Answer::Talk(talk) => self.talks.close(*talk),
-            Answer::Nodes(_) | Answer::Pong | Answer::NoTalk => {}
+        let size = (draft.message().start + len + TAG_LEN) as u32;
+        if response.repeated && !self.sessions.peek_mut(&peer).is_some_and(|session| session.pay(size)) {
+            count(&mut self.counters.repeated_budget);
+            return Ok(None);
         }
+        let len = packet::seal(identity.crypto(), &peer.id, &sealing_key, &draft, len, buf)?;
+        Ok(Some((peer.endpoint, len)))
     }
 
     fn send_request<C: Crypto>(
@@ -150,67 +173,70 @@ impl Discovery {
         buf: &mut [u8],
     ) -> Result<Sent, PacketError> {
         let Some(key) = self.requests.key_at(index) else { return Ok(None) };
-        let Some(request) = self.requests.get(key) else { return Ok(None) };
-        let Phase::Owed { free } = request.phase else { return Ok(None) };
-        let peer = request.contact.peer;
-        let route = self.route(key);
-        let Some(request) = self.requests.get(key) else { return Ok(None) };
-        let sent = match route {
-            Route::Wait => {
-                self.requests.deadlines.set(index, now + self.config.handshake_timeout * 10);
-                if let Some(request) = self.requests.get_mut(key) {
-                    request.phase = Phase::Waiting;
-                }
-                return Ok(None);
-            }
-            Route::Session => {
-                let Some(session) = self.sessions.using(&peer) else { return Ok(None) };
-                encode_request(
-                    &self.local,
-                    identity,
-                    &mut self.rng,
-                    session.keys(),
-                    request,
-                    &self.talks,
-                    buf,
-                )
-            }
-            Route::Awaiting => {
-                let opening = self.openings.find(&peer).and_then(|at| self.openings.get_mut(at));
-                let Some(handshake) = opening.and_then(|opening| opening.sent.last_mut()) else {
-                    return Ok(None);
-                };
-                encode_request(
-                    &self.local,
-                    identity,
-                    &mut self.rng,
-                    &mut handshake.keys,
-                    request,
-                    &self.talks,
-                    buf,
-                )
-            }
-            Route::Random => {
-                let nonce = self.rng.array();
-                let auth = Auth::Message { src: self.local.node_id() };
-                let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
-                let room = draft.message().start..draft.message().start + RANDOM_MESSAGE;
-                self.rng.fill(buf.get_mut(room).ok_or(PacketError::BufferTooSmall)?);
-                let len = packet::seal_random(identity.crypto(), &peer.id, &draft, RANDOM_MESSAGE, buf);
-                len.map(|len| (nonce, len))
-            }
+        let Some(Phase::Owed { free }) = self.requests.get(key).map(|request| &request.phase) else {
+            return Ok(None);
         };
+        let free = *free;
+        let route = self.route(key);
+        if matches!(route, Route::Wait) {
+            self.requests.deadlines.set(index, now + self.config.handshake_timeout * 10);
+            if let Some(request) = self.requests.get_mut(key) {
+                request.phase = Phase::Waiting;
+            }
+            return Ok(None);
+        }
+        // Whatever comes of it, the request counts as sent: the deadline then tries again, or ends it.
+        let sent = self.encode_on_route(identity, now, key, &route, buf);
         let Some(request) = self.requests.get_mut(key) else { return Ok(None) };
-        // Even when it could not be encoded: the deadline then ends it.
         request.sent_once = (request.tries == 0).then_some(now);
         request.tries = request.tries.saturating_add(u8::from(!free)).max(1);
         request.phase = Phase::InFlight;
-        if let Ok((nonce, _)) = &sent {
+        if let Ok(Some((nonce, _))) = &sent {
             request.remember(*nonce);
         }
+        let endpoint = request.contact.peer.endpoint;
         let deadline = Requests::deadline(now, self.config.request_timeout, request.tries);
         self.requests.deadlines.set(index, deadline);
-        sent.map(|(_, len)| Some((peer.endpoint, len)))
+        sent.map(|sent| sent.map(|(_, len)| (endpoint, len)))
+    }
+
+    /// Encodes a request; `None` when nothing may be sent to its endpoint now.
+    fn encode_on_route<C: Crypto>(
+        &mut self,
+        identity: &Identity<C>,
+        now: Instant,
+        key: Key,
+        route: &Route,
+        buf: &mut [u8],
+    ) -> Result<Option<(Nonce, usize)>, PacketError> {
+        let Some(request) = self.requests.get(key) else { return Ok(None) };
+        let peer = request.contact.peer;
+        let keys = match route {
+            Route::Session => self.sessions.using(&peer).map(Session::keys),
+            Route::Awaiting => {
+                let opening = self.openings.find(&peer).and_then(|at| self.openings.get_mut(at));
+                opening.and_then(|opening| opening.sent.last_mut()).map(|handshake| &mut handshake.keys)
+            }
+            Route::Random | Route::Wait => None,
+        };
+        if let Some(keys) = keys {
+            let parts = (&self.local, &self.talks, &mut self.rng);
+            return encode_request(identity, parts, keys, (key, request), buf).map(Some);
+        }
+        let ours = request.origin == Origin::User || self.table.is_member(&peer.id);
+        let budgeted = !self.table.is_verified_at(&peer);
+        if budgeted && !self.prefixes.spend(peer.endpoint.ip(), Kind::Begun, RANDOM_PACKET, ours, now) {
+            count(&mut self.counters.begun_budget);
+            return Ok(None);
+        }
+        let mut nonce = self.rng.array();
+        Requests::mark(&mut nonce, key);
+        let auth = Auth::Message { src: self.local.node_id() };
+        let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
+        let room = draft.message().start..draft.message().start + RANDOM_MESSAGE;
+        self.rng.fill(buf.get_mut(room).ok_or(PacketError::BufferTooSmall)?);
+        let len = packet::seal_random(identity.crypto(), &peer.id, &draft, RANDOM_MESSAGE, buf)?;
+        Ok(Some((nonce, len)))
     }
 
     /// How a request goes out; it becomes the owner of an opening when there is no session.
@@ -258,7 +284,9 @@ impl Discovery {
             to.copy_from_slice(&opening.packet);
             return Ok((repeat && !to.is_empty()).then_some((peer.endpoint, to.len())));
         };
-        if self.requests.get(challenged.request).is_none() {
+        let open = self.requests.get(challenged.request);
+        if open.is_none_or(|request| matches!(request.phase, Phase::Done(_))) {
+            // It ended meanwhile, and the embedder may not have been told yet.
             return Ok(None);
         }
         let (handshake, len) = self.encode_handshake(identity, &peer.id, &challenged, buf)?;
@@ -316,16 +344,16 @@ impl Discovery {
     }
 }
 
+/// Encodes a request as an ordinary packet under `keys`.
 fn encode_request<C: Crypto>(
-    local: &Record,
     identity: &Identity<C>,
-    rng: &mut crate::rng::Rng,
+    (local, talks, rng): (&Record, &Talks, &mut Rng),
     keys: &mut Keys,
-    request: &super::requests::Request,
-    talks: &super::responses::Talks,
+    (key, request): (Key, &Request),
     buf: &mut [u8],
-) -> Result<(packet::Nonce, usize), PacketError> {
-    let nonce = keys.next_nonce(rng).ok_or(PacketError::Authdata)?;
+) -> Result<(Nonce, usize), PacketError> {
+    let mut nonce = keys.next_nonce(rng).ok_or(PacketError::Authdata)?;
+    Requests::mark(&mut nonce, key);
     let auth = Auth::Message { src: local.node_id() };
     let draft: Draft = packet::begin(&rng.array(), &nonce, &auth, buf)?;
     let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
@@ -337,8 +365,8 @@ fn encode_request<C: Crypto>(
 
 fn write_request(
     local: &Record,
-    request: &super::requests::Request,
-    talks: &super::responses::Talks,
+    request: &Request,
+    talks: &Talks,
     buf: &mut [u8],
 ) -> Result<usize, BufferTooSmall> {
     let id = request.wire_id;

@@ -3,16 +3,25 @@
 //!
 //! A session's keys are replaced only after a message under the new ones was authenticated, and the
 //! old ones go on decrypting for a while; what came under them is answered under them, because a peer
-//! that still uses them may have lost the new ones. Nothing that fails to decrypt changes a session.
+//! that still uses them may have lost the new ones. Nothing that fails to decrypt changes a session,
+//! and a packet that comes twice proves nothing: it does not keep a session alive, and its answer is
+//! paid with bytes that came. Keys are wiped where they stand when their time is over.
 
 use super::{keys::Keys, packet::Nonce, peer::Peer};
 use crate::{
-    collections::{Key, Keyed, Lists},
+    collections::{Deadlines, Key, Keyed, Lists},
     crypto::{Crypto, PublicKey},
-    limits::RECENT_NONCES,
+    limits::{MAX_REPEAT_CREDIT, RECENT_NONCES},
     rng::Rng,
-    time::Instant,
+    time::{Instant, earlier},
 };
+
+/// Keys that are not in force, and when their time is over.
+#[derive(Debug)]
+struct Aside {
+    keys: Keys,
+    until: Instant,
+}
 
 /// One session.
 #[derive(Debug)]
@@ -23,13 +32,16 @@ pub(super) struct Session {
     pub(super) serial: u64,
     /// The keys to encrypt with, and to try first.
     keys: Keys,
-    /// The keys before, until when they still decrypt.
-    previous: Option<(Keys, Instant)>,
+    /// The keys before.
+    previous: Option<Aside>,
     /// Keys of a handshake of ours whose outcome is unknown, because its request was answered under
-    /// others; until when the peer may still begin to use them.
-    offered: Option<(Keys, Instant)>,
-    seen: [Nonce; RECENT_NONCES],
+    /// others: the peer may still begin to use them.
+    offered: Option<Aside>,
+    /// Fingerprints of the nonces of the packets that came last.
+    seen: [u32; RECENT_NONCES],
     next_seen: usize,
+    /// Bytes that answers to repeated packets may still have.
+    credit: u32,
 }
 
 /// Which keys of a session.
@@ -50,6 +62,15 @@ pub(super) struct Opened {
     pub(super) repeated: bool,
     /// Whether the message put keys in force that we had offered.
     pub(super) renewed: bool,
+    /// The nonce of its packet.
+    pub(super) nonce: Nonce,
+}
+
+impl Opened {
+    /// The first message under new keys.
+    pub(super) const fn fresh(nonce: Nonce) -> Self {
+        Self { generation: Generation::Current, repeated: false, renewed: false, nonce }
+    }
 }
 
 impl Session {
@@ -60,8 +81,9 @@ impl Session {
             keys,
             previous: None,
             offered: None,
-            seen: [[0; 12]; RECENT_NONCES],
+            seen: [0; RECENT_NONCES],
             next_seen: 0,
+            credit: 0,
         }
     }
 
@@ -73,14 +95,26 @@ impl Session {
     /// The keys to encrypt an answer with, to a request that came under those of `generation`.
     pub(super) fn answer_keys(&mut self, generation: Generation) -> &mut Keys {
         match (&mut self.previous, generation) {
-            (Some((keys, _)), Generation::Previous) => keys,
+            (Some(previous), Generation::Previous) => &mut previous.keys,
             _ => &mut self.keys,
         }
     }
 
-    /// Goes on trying the keys of a handshake of ours that was not confirmed.
-    pub(super) fn offer(&mut self, keys: Keys, until: Instant) {
-        self.offered = Some((keys, until));
+    /// Puts other keys in force; those before go aside.
+    fn replace(&mut self, keys: Keys, until: Instant) {
+        self.previous = Some(Aside { keys: self.keys.take(), until });
+        self.keys = keys;
+    }
+
+    /// Wipes the keys whose time is over; when the next ones' is.
+    fn expire(&mut self, now: Instant) -> Option<Instant> {
+        for slot in [&mut self.previous, &mut self.offered] {
+            if slot.as_ref().is_some_and(|aside| aside.until <= now) {
+                *slot = None;
+            }
+        }
+        let until = |slot: &Option<Aside>| slot.as_ref().map(|aside| aside.until);
+        earlier(until(&self.previous), until(&self.offered))
     }
 
     /// Whether another message can be sent.
@@ -93,38 +127,55 @@ impl Session {
     pub(super) fn open<C: Crypto>(
         &mut self,
         crypto: &C,
-        now: Instant,
         nonce: &Nonce,
         header: &[u8],
         message: &mut [u8],
     ) -> Option<Opened> {
+        let len = (header.len() + message.len()) as u32;
         let mut fits = |keys: &Keys| keys.open(crypto, nonce, header, message).is_ok();
-        let alive = |slot: &Option<(Keys, Instant)>| slot.as_ref().is_some_and(|(_, until)| now < *until);
-        let mut opened = Opened { generation: Generation::Current, repeated: false, renewed: false };
+        let mut opened = Opened::fresh(*nonce);
         if fits(&self.keys) {
             // As usual.
-        } else if alive(&self.previous) && self.previous.as_ref().is_some_and(|(keys, _)| fits(keys)) {
+        } else if self.previous.as_ref().is_some_and(|aside| fits(&aside.keys)) {
             opened.generation = Generation::Previous;
-        } else if alive(&self.offered) && self.offered.as_ref().is_some_and(|(keys, _)| fits(keys)) {
-            let (keys, until) = self.offered.take()?;
-            self.previous = Some((core::mem::replace(&mut self.keys, keys), until));
+        } else if let Some(offered) = self.offered.as_mut().filter(|aside| fits(&aside.keys)) {
+            let (keys, until) = (offered.keys.take(), offered.until);
+            self.offered = None;
+            self.replace(keys, until);
             opened.renewed = true;
         } else {
             return None;
         }
-        opened.repeated = self.remember(nonce);
+        opened.repeated = self.remember(nonce, len);
         Some(opened)
     }
 
-    /// Remembers a nonce; whether it was known.
-    pub(super) fn remember(&mut self, nonce: &Nonce) -> bool {
-        if self.seen.contains(nonce) {
+    /// Remembers an authentic packet by its nonce; whether it was known.
+    pub(super) fn remember(&mut self, nonce: &Nonce, len: u32) -> bool {
+        self.credit = self.credit.saturating_add(len).min(MAX_REPEAT_CREDIT);
+        let print = fingerprint(nonce);
+        if self.seen.contains(&print) {
             return true;
         }
-        self.seen[self.next_seen] = *nonce;
+        self.seen[self.next_seen] = print;
         self.next_seen = (self.next_seen + 1) % RECENT_NONCES;
         false
     }
+
+    /// Pays for an answer to a repeated packet; false when more would go out than came in.
+    pub(super) const fn pay(&mut self, len: u32) -> bool {
+        let enough = self.credit >= len;
+        if enough {
+            self.credit -= len;
+        }
+        enough
+    }
+}
+
+/// A nonce in four bytes, never zero. A peer's own nonces differ in their count or their random part.
+fn fingerprint(nonce: &Nonce) -> u32 {
+    let word = |at: usize| nonce[at..at + 4].iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
+    (word(0).wrapping_mul(0x9e37_79b1) ^ word(4) ^ word(8).rotate_left(16)).max(1)
 }
 
 /// The order in which strangers' sessions leave.
@@ -137,12 +188,19 @@ const MEMBERS: usize = 1;
 pub(super) struct Sessions {
     sessions: Keyed<Peer, Session>,
     order: Lists,
+    /// When keys that are not in force any more are wiped.
+    expiries: Deadlines,
     serial: u64,
 }
 
 impl Sessions {
     pub(super) fn new(capacity: usize, rng: &mut Rng) -> Self {
-        Self { sessions: Keyed::new(capacity, rng), order: Lists::new(2, capacity), serial: 0 }
+        Self {
+            sessions: Keyed::new(capacity, rng),
+            order: Lists::new(2, capacity),
+            expiries: Deadlines::new(capacity),
+            serial: 0,
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -156,8 +214,14 @@ impl Sessions {
         self.sessions.get_mut(key)
     }
 
-    /// Opens a packet in the session with `peer`. Only one that authenticates counts as use: junk
-    /// must not decide who is evicted.
+    /// The session with `peer`, without using it.
+    pub(super) fn peek_mut(&mut self, peer: &Peer) -> Option<&mut Session> {
+        let key = self.sessions.find(peer)?;
+        self.sessions.get_mut(key)
+    }
+
+    /// Opens a packet in the session with `peer`. Only a new one that authenticates counts as use:
+    /// neither junk nor a replay must decide who is evicted.
     pub(super) fn open(
         &mut self,
         peer: &Peer,
@@ -165,7 +229,18 @@ impl Sessions {
     ) -> Option<Opened> {
         let key = self.sessions.find(peer)?;
         let opened = open(self.sessions.get_mut(key)?)?;
-        self.used(key);
+        if !opened.repeated {
+            self.used(key);
+        }
+        if opened.renewed {
+            // Later than those before, which may still be used.
+            self.serial += 1;
+            let serial = self.serial;
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.serial = serial;
+            }
+            self.watch(key, Instant::ZERO);
+        }
         Some(opened)
     }
 
@@ -195,11 +270,11 @@ impl Sessions {
         if let Some(key) = self.sessions.find(&peer) {
             self.order.push(list, key.index());
             if let Some(session) = self.sessions.get_mut(key) {
-                let old = core::mem::replace(&mut session.keys, keys);
-                session.previous = Some((old, old_until));
+                session.replace(keys, old_until);
                 session.public_key = public_key;
                 session.serial = self.serial;
             }
+            self.watch(key, Instant::ZERO);
             return None;
         }
         let evicted = if self.sessions.is_full() { self.evict() } else { None };
@@ -207,6 +282,37 @@ impl Sessions {
             self.order.push(list, key.index());
         }
         evicted
+    }
+
+    /// Goes on trying the keys of a handshake of ours that was not confirmed, until then.
+    pub(super) fn offer(&mut self, peer: &Peer, keys: Keys, until: Instant) {
+        let Some(key) = self.sessions.find(peer) else { return };
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.offered = Some(Aside { keys, until });
+        }
+        self.watch(key, Instant::ZERO);
+    }
+
+    /// When keys are to be wiped next.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.expiries.next()
+    }
+
+    /// Wipes the keys whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while let Some(place) = self.expiries.pop(now) {
+            if let Some(key) = self.sessions.key_at(place) {
+                self.watch(key, now);
+            }
+        }
+    }
+
+    /// Notes when keys of a session are to be wiped next, after wiping those that are.
+    fn watch(&mut self, key: Key, now: Instant) {
+        match self.sessions.get_mut(key).and_then(|session| session.expire(now)) {
+            Some(until) => self.expiries.set(key.index(), until),
+            None => self.expiries.clear(key.index()),
+        }
     }
 
     fn evict(&mut self) -> Option<Peer> {
@@ -219,7 +325,9 @@ impl Sessions {
 
     fn remove(&mut self, key: Key) {
         self.order.remove(key.index());
-        self.sessions.remove(key);
+        self.expiries.clear(key.index());
+        // Where it stands, so that its keys are wiped there.
+        self.sessions.discard(key);
     }
 
     /// Removes the session with `peer`.
@@ -281,27 +389,86 @@ mod tests {
         let (now, later) = (Instant::from_millis(10), Instant::from_millis(20));
         sessions.install(peer(1), public_key(), old.1, now, false);
         sessions.install(peer(1), public_key(), new.1, later, false);
-        let session = sessions.using(&peer(1)).unwrap();
         let offered = keys(4);
-        session.offer(offered.1, later);
+        sessions.offer(&peer(1), offered.1, later);
         for (keys, at, nonce, expected) in [
             (&new.0, now, [1; 12], Some((Generation::Current, false, false))),
             (&old.0, now, [2; 12], Some((Generation::Previous, false, false))),
             (&old.0, now, [2; 12], Some((Generation::Previous, true, false))),
-            (&old.0, later, [3; 12], None),
             (&keys(3).0, now, [4; 12], None),
-            (&new.0, later, [5; 12], Some((Generation::Current, false, false))),
-            (&offered.0, later, [6; 12], None),
             (&offered.0, now, [6; 12], Some((Generation::Current, false, true))),
-            (&offered.0, later, [7; 12], Some((Generation::Current, false, false))),
             (&new.0, now, [8; 12], Some((Generation::Previous, false, false))),
+            (&old.0, now, [3; 12], None),
+            (&offered.0, later, [7; 12], Some((Generation::Current, false, false))),
+            (&new.0, later, [9; 12], None),
         ] {
+            sessions.expire(at);
             let mut message = sealed(keys, &nonce);
-            let opened = session.open(&RustCrypto, at, &nonce, b"header", &mut message);
+            let opened = sessions.open(&peer(1), |s| s.open(&RustCrypto, &nonce, b"header", &mut message));
             assert_eq!(opened.map(|o| (o.generation, o.repeated, o.renewed)), expected);
             assert!(opened.is_none() || message[..20] == [7; 20]);
         }
-        assert!(session.open(&RustCrypto, now, &[0; 12], b"", &mut [0; TAG_LEN - 1]).is_none());
+        let session = sessions.using(&peer(1)).unwrap();
+        assert!(session.open(&RustCrypto, &[0; 12], b"", &mut [0; TAG_LEN - 1]).is_none());
+    }
+
+    #[test]
+    fn keys_go_when_their_time_is_over_and_are_not_sent_under() {
+        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        let (soon, later) = (Instant::from_millis(10), Instant::from_millis(20));
+        sessions.install(peer(1), public_key(), keys(1).1, soon, false);
+        assert_eq!(sessions.next_expiry(), None);
+        sessions.install(peer(1), public_key(), keys(2).1, soon, false);
+        sessions.offer(&peer(1), keys(3).1, later);
+        assert_eq!(sessions.next_expiry(), Some(soon));
+        let old = *keys(1).1.send().expose();
+        let send = |sessions: &mut Sessions| {
+            let session = sessions.using(&peer(1)).unwrap();
+            *session.answer_keys(Generation::Previous).send().expose()
+        };
+        assert_eq!(send(&mut sessions), old);
+        sessions.expire(soon);
+        assert_ne!(send(&mut sessions), old);
+        let session = sessions.using(&peer(1)).unwrap();
+        assert!(session.previous.is_none() && session.offered.is_some());
+        assert_eq!(sessions.next_expiry(), Some(later));
+        sessions.expire(later);
+        assert!(sessions.using(&peer(1)).unwrap().offered.is_none());
+        assert_eq!(sessions.next_expiry(), None);
+    }
+
+    #[test]
+    fn repeats_are_known_for_long_and_paid_for() {
+        let mut session = Session::new(public_key(), keys(1).1, 1);
+        let nonce = |n: u32| {
+            let mut nonce = [7; 12];
+            nonce[..4].copy_from_slice(&n.to_be_bytes());
+            nonce
+        };
+        let known = (0..RECENT_NONCES as u32).filter(|n| session.remember(&nonce(*n), 10)).count();
+        assert_eq!(known, 0);
+        assert!(session.remember(&nonce(0), 10), "the oldest is still known");
+        assert_eq!(session.credit, 10 * (RECENT_NONCES as u32 + 1));
+        assert!(session.pay(600) && !session.pay(51) && session.pay(50) && !session.pay(1));
+        session.remember(&nonce(99), 1_000_000);
+        assert_eq!(session.credit, MAX_REPEAT_CREDIT);
+    }
+
+    #[test]
+    fn a_replay_does_not_keep_a_session() {
+        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        for n in [1, 2] {
+            sessions.install(peer(n), public_key(), keys(n).1, Instant::ZERO, false);
+        }
+        let nonce = [5; 12];
+        let open = |sessions: &mut Sessions, n| {
+            let mut message = sealed(&keys(n).0, &nonce);
+            sessions.open(&peer(n), |s| s.open(&RustCrypto, &nonce, b"header", &mut message)).unwrap()
+        };
+        assert!(!open(&mut sessions, 1).repeated && !open(&mut sessions, 2).repeated);
+        assert!(open(&mut sessions, 1).repeated);
+        let gone = sessions.install(peer(3), public_key(), keys(3).0, Instant::ZERO, false);
+        assert_eq!(gone, Some(peer(1)));
     }
 
     #[test]

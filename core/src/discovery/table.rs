@@ -2,8 +2,12 @@
 //!
 //! One pool of nodes. A node stands in one of three kinds of list, one of each kind a distance class:
 //! *kept* (members and seeds: never evicted, not counted), *entries* (answered a PING; at most k) and
-//! *spares* (seen, waiting to be verified or for a place). Only a node that answered a PING at an
-//! endpoint of its record is relayed. When each node is checked next stands in one heap of deadlines.
+//! *spares* (seen, waiting to be verified or for a place). Only a node that answered a PING at the
+//! endpoint of its record that the asker would use is relayed. When each node is checked next stands
+//! in one heap of deadlines; the checks themselves are in `checks`.
+//!
+//! A stranger is pinged at an endpoint only when it spoke from there or somebody else told of it;
+//! otherwise a record would aim us at whomever it names.
 
 use core::{
     net::{IpAddr, SocketAddr},
@@ -12,27 +16,19 @@ use core::{
 
 use super::{
     config::Config,
+    crowd::Crowd,
     event::RecordSource,
-    peer::{Scope, canonical, prefix},
+    peer::{IpRange, Peer, Prefix, Scope, canonical, prefix},
     requests::Contact,
 };
 use crate::{
     collections::{Deadlines, Key, Keyed, Lists},
     id::NodeId,
-    limits::{BUCKET_SIZE, BUCKET_SPARES, BUCKETS, PREFIX_PER_BUCKET, PREFIX_PER_TABLE},
+    limits::{BUCKET_SIZE, BUCKET_SPARES, BUCKETS, MAX_ALLOWED_RANGES},
     record::Record,
     rng::Rng,
     time::Instant,
 };
-
-/// Successful checks after which a node may miss some (discv5 theory, "Table Maintenance").
-const TRUSTED_AFTER: u32 = 5;
-/// Failed checks that a trusted node may have in a row.
-const TRUSTED_FAILURES: u8 = 2;
-/// The first pause before a kept node that did not answer is checked again; it doubles each time.
-const RETRY_KEPT: Duration = Duration::from_secs(2);
-/// The pause between two requests for the newer record that a node claims to have.
-const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 
 /// A node of the table.
 #[derive(Debug)]
@@ -40,18 +36,41 @@ pub(super) struct Node {
     pub(super) record: Record,
     pub(super) member: bool,
     /// Never evicted: a member, or added by the embedder.
-    kept: bool,
+    pub(super) kept: bool,
+    /// We know it only because it came to us.
+    pub(super) inbound: bool,
+    /// Its record names endpoints that it was not heard from: it is not pinged before it is.
+    pub(super) unproven: bool,
     /// Where it was last authenticated.
-    contact: Option<SocketAddr>,
-    /// It answered a PING at an endpoint of its present record, and no check failed since.
-    pub(super) verified: bool,
-    answered: u32,
-    failures: u8,
+    pub(super) contact: Option<SocketAddr>,
+    /// Whether it answered a PING at the IPv6 and the IPv4 endpoint of its present record, and no
+    /// check there failed since.
+    pub(super) answered_at: [bool; 2],
+    pub(super) answered: u32,
+    pub(super) failures: u8,
+    /// Whether the next check goes to an endpoint that has not answered.
+    pub(super) probe: bool,
     /// A check is under way.
-    checking: bool,
+    pub(super) checking: bool,
     /// No request for its newer record before this.
-    refresh_from: Instant,
+    pub(super) refresh_from: Instant,
+    /// The prefixes for which it counts.
+    counted: heapless::Vec<Prefix, 2>,
     pub(super) news: News,
+}
+
+impl Node {
+    /// Whether it answered a PING at any endpoint of its present record.
+    pub(super) const fn verified(&self) -> bool {
+        self.answered_at[0] || self.answered_at[1]
+    }
+
+    /// Whether it answered where somebody at `to` would contact it.
+    fn tellable(&self, to: IpAddr) -> bool {
+        let own = |v4| self.record.udp_endpoints().any(|own| canonical(own).is_ipv4() == v4);
+        let v4 = to.is_ipv4();
+        self.answered_at[usize::from(if own(v4) { v4 } else { !v4 })]
+    }
 }
 
 /// What the embedder was not told yet about a node.
@@ -73,33 +92,37 @@ pub(super) enum Offered {
     Equivocation,
     /// Too many nodes of its address prefix.
     PrefixLimit,
+    /// Its owner was not heard from an endpoint in it.
+    Unproven,
     /// No room, no endpoint, or our own.
     Refused,
 }
 
 /// Kinds of lists.
 const KEPT: usize = 0;
-const ENTRIES: usize = BUCKETS;
-const SPARES: usize = 2 * BUCKETS;
+pub(super) const ENTRIES: usize = BUCKETS;
+pub(super) const SPARES: usize = 2 * BUCKETS;
 
 /// The table.
 #[derive(Debug)]
 pub(super) struct Table {
     local: NodeId,
-    nodes: Keyed<NodeId, Node>,
-    lists: Lists,
-    checks: Deadlines,
-    config: TableConfig,
+    pub(super) nodes: Keyed<NodeId, Node>,
+    pub(super) lists: Lists,
+    pub(super) checks: Deadlines,
+    crowd: Crowd,
+    pub(super) config: TableConfig,
 }
 
 #[derive(Debug)]
-struct TableConfig {
-    fresh_check: Duration,
-    member_check: Duration,
-    check: Duration,
+pub(super) struct TableConfig {
+    pub(super) fresh_check: Duration,
+    pub(super) member_check: Duration,
+    pub(super) check: Duration,
     ipv4: bool,
     ipv6: bool,
-    prefix_limits: bool,
+    pub(super) prefix_limits: bool,
+    allowed: heapless::Vec<IpRange, MAX_ALLOWED_RANGES>,
 }
 
 impl Table {
@@ -109,6 +132,7 @@ impl Table {
             nodes: Keyed::new(config.nodes, rng),
             lists: Lists::new(3 * BUCKETS, config.nodes),
             checks: Deadlines::new(config.nodes),
+            crowd: Crowd::new(config.nodes, rng),
             config: TableConfig {
                 fresh_check: config.fresh_check,
                 member_check: config.member_check,
@@ -116,6 +140,7 @@ impl Table {
                 ipv4: config.ipv4,
                 ipv6: config.ipv6,
                 prefix_limits: config.prefix_limits,
+                allowed: config.allowed.clone(),
             },
         }
     }
@@ -155,6 +180,12 @@ impl Table {
         self.find(id).is_some_and(|node| node.member)
     }
 
+    /// Whether `peer` is a member at an endpoint that is known as its own: only such may use what is
+    /// reserved, since anybody can claim an id from anywhere.
+    pub(super) fn is_member_at(&self, peer: &Peer) -> bool {
+        self.find(&peer.id).is_some_and(|node| node.member && self.endpoints(node).contains(&peer.endpoint))
+    }
+
     /// All nodes, by place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Node)> {
         self.nodes.iter().map(|(key, _, node)| (key, node))
@@ -166,18 +197,23 @@ impl Table {
             return Offered::Refused;
         }
         if let Some(key) = self.nodes.find(&record.node_id()) {
-            let offered = self.renew(key, record, None, now, rng);
             let bucket = self.bucket(&record.node_id());
             self.lists.push(KEPT + bucket, key.index());
+            self.uncount(key);
             if let Some(node) = self.nodes.get_mut(key) {
                 node.kept = true;
                 node.member |= member;
+                node.unproven = false;
             }
+            let offered = self.renew(key, record, None, now, rng);
             self.check_soon(key, now, rng);
             return offered;
         }
-        match self.insert(record, member, true, KEPT) {
+        match self.insert(record, KEPT) {
             Some(key) => {
+                if let Some(node) = self.nodes.get_mut(key) {
+                    (node.kept, node.member) = (true, member);
+                }
                 self.check_soon(key, now, rng);
                 Offered::Taken(key)
             }
@@ -185,23 +221,57 @@ impl Table {
         }
     }
 
-    /// Takes in a verified record that came over the network.
+    /// Seeds that are not to be kept any longer become ordinary nodes, or go where there is no place
+    /// for them. Members stay.
+    pub(super) fn release_seeds(&mut self, stays: impl Fn(&NodeId) -> bool) {
+        for place in 0..self.nodes.capacity() {
+            let Some(key) = self.nodes.key_at(place) else { continue };
+            let Some(node) = self.nodes.get_mut(key) else { continue };
+            let id = node.record.node_id();
+            if !node.kept || node.member || stays(&id) {
+                continue;
+            }
+            node.kept = false;
+            let verified = node.verified();
+            let bucket = self.bucket(&id);
+            let kind = if verified && self.lists.len(ENTRIES + bucket) < BUCKET_SIZE {
+                ENTRIES
+            } else if self.lists.len(SPARES + bucket) < BUCKET_SPARES {
+                SPARES
+            } else {
+                self.drop_node(key);
+                continue;
+            };
+            self.lists.push(kind + bucket, place);
+            if !self.count(key) {
+                self.drop_node(key);
+            }
+        }
+    }
+
+    /// Takes in a verified record that came over the network, from `at`.
     pub(super) fn offer(
         &mut self,
         record: &Record,
         source: RecordSource,
+        at: SocketAddr,
         now: Instant,
         rng: &mut Rng,
     ) -> Offered {
         let id = record.node_id();
         if let Some(key) = self.nodes.find(&id) {
-            return self.renew(key, record, Some(source), now, rng);
+            self.told_by_others(key, source);
+            return self.renew(key, record, Some((source, at)), now, rng);
         }
-        let Some(endpoint) = self.usable(record).next().filter(|_| id != self.local) else {
+        let usable = self.usable(record);
+        if usable.is_empty() || id == self.local {
             return Offered::Refused;
-        };
+        }
+        if !matches!(source, RecordSource::Relayed(_)) && !usable.contains(&at) {
+            return Offered::Unproven;
+        }
         let bucket = self.bucket(&id);
-        if !self.prefix_allows(bucket, endpoint.ip()) {
+        if !self.crowd.allows(&self.prefixes(&usable), bucket) {
             return Offered::PrefixLimit;
         }
         if self.lists.len(SPARES + bucket) >= BUCKET_SPARES || self.nodes.is_full() {
@@ -211,10 +281,12 @@ impl Table {
             };
             self.drop_node(oldest);
         }
-        let Some(key) = self.insert(record, false, false, SPARES) else { return Offered::Refused };
+        let Some(key) = self.insert(record, SPARES) else { return Offered::Refused };
         if let Some(node) = self.nodes.get_mut(key) {
+            node.inbound = source == RecordSource::Handshake;
             node.news.record = Some(source);
         }
+        self.count(key);
         // While the bucket has no place, pinging would only make noise.
         if self.lists.len(ENTRIES + bucket) < BUCKET_SIZE {
             self.check_soon(key, now, rng);
@@ -222,17 +294,32 @@ impl Table {
         Offered::Taken(key)
     }
 
-    fn insert(&mut self, record: &Record, member: bool, kept: bool, kind: usize) -> Option<Key> {
+    /// A node that others tell of is known not only because it came; but those who came themselves do
+    /// not vouch for each other.
+    fn told_by_others(&mut self, key: Key, source: RecordSource) {
+        let RecordSource::Relayed(by) = source else { return };
+        if self.find(&by).is_some_and(|by| !by.inbound)
+            && let Some(node) = self.nodes.get_mut(key)
+        {
+            node.inbound = false;
+        }
+    }
+
+    fn insert(&mut self, record: &Record, kind: usize) -> Option<Key> {
         let node = Node {
             record: record.clone(),
-            member,
-            kept,
+            member: false,
+            kept: false,
+            inbound: false,
+            unproven: false,
             contact: None,
-            verified: false,
+            answered_at: [false; 2],
             answered: 0,
             failures: 0,
+            probe: false,
             checking: false,
             refresh_from: Instant::ZERO,
+            counted: heapless::Vec::new(),
             news: News::default(),
         };
         let key = self.nodes.insert(record.node_id(), node).ok()?;
@@ -245,28 +332,54 @@ impl Table {
         &mut self,
         key: Key,
         record: &Record,
-        source: Option<RecordSource>,
+        source: Option<(RecordSource, SocketAddr)>,
         now: Instant,
         rng: &mut Rng,
     ) -> Offered {
+        let usable = self.usable(record);
         let Some(node) = self.nodes.get_mut(key) else { return Offered::Refused };
         if record.seq() <= node.record.seq() {
             let equivocation = record.seq() == node.record.seq() && !record.same_content(&node.record);
             return if equivocation { Offered::Equivocation } else { Offered::Known(key) };
         }
         let moved = !record.udp_endpoints().eq(node.record.udp_endpoints());
-        node.record = record.clone();
-        node.news.record = source;
-        if moved {
-            // The new endpoint is worth nothing until it answers.
-            node.verified = false;
-            node.failures = 0;
-            node.contact = None;
-            // A check under way is one of the old endpoint.
-            node.checking = false;
-            if node.member {
-                // The others ask for it already, and it is relayed only when it has answered.
-                self.checks.set(key.index(), now);
+        let old = core::mem::replace(&mut node.record, record.clone());
+        node.news.record = source.map(|(source, _)| source);
+        if !moved {
+            return Offered::Taken(key);
+        }
+        // A new endpoint is worth nothing until it answers.
+        for v4 in [false, true] {
+            let of = |record: &Record| record.udp_endpoints().map(canonical).find(|at| at.is_ipv4() == v4);
+            if of(&old) != of(record) {
+                node.answered_at[usize::from(v4)] = false;
+            }
+        }
+        node.failures = 0;
+        node.contact = node.contact.filter(|contact| usable.contains(contact));
+        // A check under way is one of the old endpoint.
+        node.checking = false;
+        let (kept, member) = (node.kept, node.member);
+        node.unproven = !kept
+            && source.is_some_and(|(source, at)| {
+                !matches!(source, RecordSource::Relayed(_)) && !usable.contains(&at)
+            });
+        let (unproven, verified) = (node.unproven, node.verified());
+        if member {
+            // The others ask for it already, and it is relayed only when it has answered.
+            self.checks.set(key.index(), now);
+        } else if kept {
+            self.check_soon(key, now, rng);
+        } else {
+            self.uncount(key);
+            if usable.is_empty() || !self.count(key) {
+                self.drop_node(key);
+                return if usable.is_empty() { Offered::Refused } else { Offered::PrefixLimit };
+            }
+            if unproven && !verified {
+                // It waits, unasked, until it speaks from there.
+                self.lists.push(SPARES + self.bucket(&record.node_id()), key.index());
+                self.checks.clear(key.index());
             } else {
                 self.check_soon(key, now, rng);
             }
@@ -280,14 +393,15 @@ impl Table {
         }
     }
 
-    fn drop_node(&mut self, key: Key) {
+    pub(super) fn drop_node(&mut self, key: Key) {
+        self.uncount(key);
         self.lists.remove(key.index());
         self.checks.clear(key.index());
         self.nodes.remove(key);
     }
 
     /// The distance class: 0 is the farthest.
-    fn bucket(&self, id: &NodeId) -> usize {
+    pub(super) fn bucket(&self, id: &NodeId) -> usize {
         Self::class(self.local.log_distance(id))
     }
 
@@ -295,32 +409,64 @@ impl Table {
         usize::from(256 - distance.min(256)).min(BUCKETS - 1)
     }
 
-    fn prefix_allows(&self, bucket: usize, ip: IpAddr) -> bool {
-        if !self.config.prefix_limits || Scope::of(ip) != Some(Scope::Global) {
-            return true;
-        }
-        let prefix_of = |node: &Node| node.record.udp_endpoints().next().map(|to| prefix(to.ip()));
-        let wanted = Some(prefix(ip));
-        let (mut in_table, mut in_bucket) = (0, 0);
-        for (key, _) in self.iter().filter(|(_, node)| !node.kept && prefix_of(node) == wanted) {
-            in_table += 1;
-            let list = self.lists.list_of(key.index());
-            in_bucket += usize::from(list == Some(ENTRIES + bucket) || list == Some(SPARES + bucket));
-        }
-        in_table < PREFIX_PER_TABLE && in_bucket < PREFIX_PER_BUCKET
+    // --- Prefixes ---
+
+    /// The prefixes for which a node at these endpoints counts.
+    fn prefixes(&self, endpoints: &[SocketAddr]) -> heapless::Vec<Prefix, 2> {
+        let global = |at: &&SocketAddr| self.limited(at.ip());
+        endpoints.iter().filter(global).map(|at| prefix(at.ip())).take(2).collect()
     }
 
-    /// Endpoints of a record that can be reached from here and name one host.
-    fn usable(&self, record: &Record) -> impl Iterator<Item = SocketAddr> + use<> {
-        let (ipv4, ipv6) = (self.config.ipv4, self.config.ipv6);
-        record.udp_endpoints().map(canonical).filter(move |endpoint| {
-            Scope::of(endpoint.ip()).is_some() && if endpoint.is_ipv4() { ipv4 } else { ipv6 }
-        })
+    /// Whether the limits hold for an address.
+    pub(super) fn limited(&self, ip: IpAddr) -> bool {
+        self.config.prefix_limits && Scope::of(ip) == Some(Scope::Global)
+    }
+
+    /// Counts a node for its prefixes; false when there are too many of them already.
+    fn count(&mut self, key: Key) -> bool {
+        let Some(node) = self.nodes.get(key) else { return false };
+        let bucket = self.bucket(&node.record.node_id());
+        let prefixes = self.prefixes(&self.usable(&node.record));
+        let allowed = self.crowd.allows(&prefixes, bucket);
+        if allowed {
+            self.crowd.add(&prefixes, bucket);
+            if let Some(node) = self.nodes.get_mut(key) {
+                node.counted = prefixes;
+            }
+        }
+        allowed
+    }
+
+    fn uncount(&mut self, key: Key) {
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        let counted = core::mem::take(&mut node.counted);
+        let id = node.record.node_id();
+        self.crowd.remove(&counted, self.bucket(&id));
+    }
+
+    // --- Endpoints ---
+
+    /// Endpoints of a record that can be reached from here, are allowed, and name one host.
+    fn usable(&self, record: &Record) -> heapless::Vec<SocketAddr, 2> {
+        record.udp_endpoints().map(canonical).filter(|at| self.reaches(at)).take(2).collect()
+    }
+
+    /// Whether an endpoint can be contacted.
+    pub(super) fn reaches(&self, endpoint: &SocketAddr) -> bool {
+        let config = &self.config;
+        let family = if endpoint.is_ipv4() { config.ipv4 } else { config.ipv6 };
+        family && Scope::of(endpoint.ip()).is_some() && self.allows(endpoint.ip())
+    }
+
+    /// Whether an address lies in the ranges that the embedder allows.
+    pub(super) fn allows(&self, ip: IpAddr) -> bool {
+        let allowed = &self.config.allowed;
+        allowed.is_empty() || allowed.iter().any(|range| range.contains(ip))
     }
 
     /// The first endpoint of a record that can be reached from here.
     pub(super) fn endpoint_of(&self, record: &Record) -> Option<SocketAddr> {
-        self.usable(record).next()
+        self.usable(record).first().copied()
     }
 
     /// Where to reach a node: where it last answered, else by its record; after failures each
@@ -332,7 +478,7 @@ impl Table {
     }
 
     /// Where a node may be: where it last answered, and what its record says.
-    fn endpoints(&self, node: &Node) -> heapless::Vec<SocketAddr, 3> {
+    pub(super) fn endpoints(&self, node: &Node) -> heapless::Vec<SocketAddr, 3> {
         let mut known = heapless::Vec::new();
         for endpoint in node.contact.into_iter().chain(self.usable(&node.record)) {
             if !known.contains(&endpoint) {
@@ -343,186 +489,39 @@ impl Table {
         known
     }
 
-    /// Nodes at `distance` that may be told to somebody at `to`: alive, and within its scope.
+    /// Whether a node answered a PING at `endpoint` lately.
+    pub(super) fn is_verified_at(&self, peer: &Peer) -> bool {
+        let at = |node: &Node| {
+            node.answered_at[usize::from(peer.endpoint.is_ipv4())]
+                && (node.contact == Some(peer.endpoint) || self.usable(&node.record).contains(&peer.endpoint))
+        };
+        self.find(&peer.id).is_some_and(at)
+    }
+
+    /// Nodes at `distance` that may be told to somebody at `to`: alive where it would contact them,
+    /// and within its scope.
     pub(super) fn relayable(&self, distance: u16, to: IpAddr) -> impl Iterator<Item = (Key, &Node)> {
         let class = Self::class(distance);
         let kept = self.lists.iter(KEPT + class);
         kept.chain(self.lists.iter(ENTRIES + class)).filter_map(move |place| {
             let key = self.nodes.key_at(place)?;
             let node = self.nodes.get(key)?;
-            let matches = node.verified
+            let matches = node.tellable(to)
                 && self.local.log_distance(&node.record.node_id()) == distance
-                && shareable(&node.record, to);
+                && shareable(node.record.udp_endpoints(), to);
             matches.then_some((key, node))
         })
     }
 
-    // --- Checks ---
-
-    /// When the next check is due.
-    pub(super) fn next_check(&self) -> Option<Instant> {
-        self.checks.next()
-    }
-
-    /// A node whose check is due. Its next check is set by [`Table::answered`] or [`Table::failed`].
-    pub(super) fn due(&mut self, now: Instant) -> Option<Key> {
-        let place = self.checks.pop(now)?;
-        self.nodes.key_at(place)
-    }
-
-    /// Marks a check as under way.
-    pub(super) fn checking(&mut self, key: Key) {
-        if let Some(node) = self.nodes.get_mut(key) {
-            node.checking = true;
-        }
-    }
-
-    /// Sets a check within the time for fresh nodes, unless one is under way or due sooner.
-    pub(super) fn check_soon(&mut self, key: Key, now: Instant, rng: &mut Rng) {
-        let when = now + jitter(self.config.fresh_check, rng);
-        let sooner = self.checks.of(key.index()).is_none_or(|due| when < due);
-        if sooner && self.get(key).is_some_and(|node| !node.checking) {
-            self.checks.set(key.index(), when);
-        }
-    }
-
-    /// Tries again later, without a verdict.
-    pub(super) fn check_later(&mut self, key: Key, when: Instant) {
-        self.checks.set(key.index(), when);
-    }
-
-    /// Sets the check of a node to `now`, unless one is under way.
-    pub(super) fn check_now(&mut self, id: &NodeId, now: Instant) {
-        if let Some(key) = self.nodes.find(id)
-            && self.get(key).is_some_and(|node| !node.checking)
-        {
-            self.checks.set(key.index(), now);
-        }
-    }
-
-    /// Sets a check of everybody in the table: our record changed. Members come first.
-    pub(super) fn check_all(&mut self, now: Instant, rng: &mut Rng) {
-        for place in 0..self.nodes.capacity() {
-            let Some(key) = self.nodes.key_at(place) else { continue };
-            let Some(node) = self.nodes.get_mut(key) else { continue };
-            if node.member {
-                node.checking = false;
-                self.checks.set(place, now);
-            } else if node.verified || node.kept {
-                self.check_soon(key, now, rng);
-            }
-        }
-    }
-
-    /// A node answered a PING at `endpoint`.
-    pub(super) fn answered(
-        &mut self,
-        id: &NodeId,
-        endpoint: SocketAddr,
-        rtt: Option<Duration>,
-        now: Instant,
-        rng: &mut Rng,
-    ) -> Option<Key> {
-        let key = self.nodes.find(id)?;
-        let bucket = self.bucket(id);
-        let node = self.nodes.get_mut(key)?;
-        let own_endpoint = node.record.udp_endpoints().any(|own| canonical(own) == endpoint);
-        node.answered = node.answered.saturating_add(1);
-        node.failures = 0;
-        node.checking = false;
-        node.verified |= own_endpoint;
-        node.contact = Some(endpoint);
-        node.news.reachable = Some((endpoint, rtt));
-        node.news.unreachable = None;
-        let every = if node.member { self.config.member_check } else { self.config.check };
-        let spare = self.lists.list_of(key.index()) == Some(SPARES + bucket);
-        if spare && own_endpoint && self.lists.len(ENTRIES + bucket) < BUCKET_SIZE {
-            self.lists.push(ENTRIES + bucket, key.index());
-        }
-        self.checks.set(key.index(), now + every / 2 + jitter(every, rng));
-        Some(key)
-    }
-
-    /// A node did not answer a check at `endpoint`.
-    pub(super) fn failed(
-        &mut self,
-        id: &NodeId,
-        endpoint: SocketAddr,
-        now: Instant,
-        rng: &mut Rng,
-    ) -> Option<Key> {
-        let key = self.nodes.find(id)?;
-        let bucket = self.bucket(id);
-        let is_elsewhere = self.get(key).is_some_and(|node| !self.endpoints(node).contains(&endpoint));
-        let node = self.nodes.get_mut(key)?;
-        node.checking = false;
-        if is_elsewhere {
-            // It moved while it was asked at its old place: that says nothing of the new one.
-            self.check_soon(key, now, rng);
-            return Some(key);
-        }
-        node.failures = node.failures.saturating_add(1);
-        node.news.unreachable = Some(endpoint);
-        node.news.reachable = None;
-        if node.kept {
-            node.verified = false;
-            let pause = RETRY_KEPT * (1 << u32::from(node.failures.min(6)));
-            let pause = pause.min(self.config.member_check * 3);
-            self.checks.set(key.index(), now + pause / 2 + jitter(pause / 2, rng));
-            return Some(key);
-        }
-        if node.answered >= TRUSTED_AFTER && node.failures <= TRUSTED_FAILURES {
-            self.checks.set(key.index(), now + RETRY_KEPT + jitter(RETRY_KEPT, rng));
-            return Some(key);
-        }
-        let was_entry = self.lists.list_of(key.index()) == Some(ENTRIES + bucket);
-        self.drop_node(key);
-        if was_entry {
-            // A place is free: the newest spare is the likeliest to answer.
-            let newest = self.lists.iter(SPARES + bucket).last();
-            if let Some(spare) = newest.and_then(|place| self.nodes.key_at(place)) {
-                self.check_soon(spare, now, rng);
-            }
-        }
-        None
-    }
-
-    /// A node was authenticated at `endpoint`. For a kept one this is worth remembering, since its
-    /// record may name no endpoint or an old one.
-    pub(super) fn seen_at(&mut self, id: &NodeId, endpoint: SocketAddr, now: Instant, rng: &mut Rng) {
-        let Some(key) = self.nodes.find(id) else { return };
-        let Some(node) = self.nodes.get_mut(key) else { return };
-        if node.kept && !node.verified && node.contact != Some(endpoint) {
-            node.contact = Some(endpoint);
-            node.failures = 0;
-            self.check_soon(key, now, rng);
-        }
-    }
-
-    /// Whether the newer record that a node claims to have should be asked for now.
-    pub(super) fn wants_refresh(&mut self, id: &NodeId, enr_seq: u64, now: Instant) -> bool {
-        let Some(node) = self.nodes.find(id).and_then(|key| self.nodes.get_mut(key)) else { return false };
-        let wanted = enr_seq > node.record.seq() && now >= node.refresh_from;
-        if wanted {
-            node.refresh_from = now + REFRESH_PAUSE;
-        }
-        wanted
-    }
-
-    /// Whether nobody in the table is known to be alive.
-    pub(super) fn is_alone(&self) -> bool {
-        !self.iter().any(|(_, node)| node.verified)
-    }
-
     /// Whether `node` is worth asking in a lookup.
-    pub(super) fn worth_asking(node: &Node) -> bool {
-        node.kept || node.failures == 0
+    pub(super) const fn worth_asking(node: &Node) -> bool {
+        node.kept || node.verified()
     }
 }
 
 /// Whether every endpoint of a record may be told to somebody at `to`, or believed from there.
-pub(super) fn shareable(record: &Record, to: IpAddr) -> bool {
-    record.udp_endpoints().all(|own| Scope::of(own.ip()).is_some_and(|scope| scope.shared_with(to)))
+pub(super) fn shareable(mut endpoints: impl Iterator<Item = SocketAddr>, to: IpAddr) -> bool {
+    endpoints.all(|own| Scope::of(own.ip()).is_some_and(|scope| scope.shared_with(to)))
 }
 
 /// A random part of `most`.

@@ -5,16 +5,17 @@ use core::time::Duration;
 use super::{
     counters::count,
     event::{Event, RequestFailure, waiting},
-    lookup::{Lookup, LookupOrigin, Step},
+    lookup::{Lookup, LookupOptions, LookupOrigin, Patience, Step},
     machine::{Discovery, OWN_LOOKUPS, owed},
     peer::Peer,
     requests::{Ask, Nodes, Origin, Outcome, Phase},
+    responses::{Answer, Response, TalkPhase},
     table::{Table, jitter},
 };
 use crate::{
     collections::Key,
     id::NodeId,
-    limits::BUCKETS,
+    limits::ANSWER_RETRY,
     time::{Instant, earlier},
 };
 
@@ -29,6 +30,7 @@ impl Discovery {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.now.advance(now);
         self.challenges.expire(now);
+        self.sessions.expire(now);
         while let Some(place) = self.requests.deadlines.pop(now) {
             if let Some(key) = self.requests.key_at(place) {
                 self.try_over(now, key);
@@ -36,8 +38,7 @@ impl Discovery {
         }
         while let Some(place) = self.talks.deadlines.pop(now) {
             if let Some(key) = self.talks.peers.key_at(place) {
-                count(&mut self.counters.talks_unanswered);
-                self.talks.close(key);
+                self.talk_over(now, key);
             }
         }
         self.check_due(now);
@@ -84,11 +85,29 @@ impl Discovery {
         }
     }
 
+    /// The time of a TALKREQ of a peer is over: unanswered it gets an empty answer, so that the peer
+    /// need not wait; an answer that was sent is kept no longer.
+    fn talk_over(&mut self, now: Instant, key: Key) {
+        let Some(talk) = self.talks.peers.get_mut(key) else { return };
+        if talk.phase == TalkPhase::Sent {
+            self.talks.close(key);
+            return;
+        }
+        if self.responses.is_full() {
+            self.talks.deadlines.set(key.index(), now + ANSWER_RETRY);
+            return;
+        }
+        let (peer, wire_id, generation) = (talk.peer, talk.wire_id, talk.generation);
+        talk.set_answer(&[]);
+        count(&mut self.counters.talks_unanswered);
+        self.respond(Response { peer, wire_id, generation, repeated: false, answer: Answer::Talk(key) });
+    }
+
     // --- Checks of the table's nodes ---
 
     fn check_due(&mut self, now: Instant) {
         while let Some(key) = self.table.due(now) {
-            let Some(contact) = self.table.get(key).and_then(|node| self.table.contact(node)) else {
+            let Some(contact) = self.table.check_contact(key) else {
                 // Nowhere to ask; a contact brings the check back.
                 continue;
             };
@@ -119,7 +138,8 @@ impl Discovery {
     /// A lookup of the table's own; they may not take the embedder's places.
     fn begin_own_lookup(&mut self, now: Instant, target: NodeId, origin: LookupOrigin) {
         let own = self.lookups.iter().filter(|(_, lookup)| lookup.origin != LookupOrigin::User).count();
-        if own >= OWN_LOOKUPS || self.begin_lookup(now, target, origin).is_none() {
+        let options = LookupOptions::default();
+        if own >= OWN_LOOKUPS || self.begin_lookup(now, target, origin, options).is_none() {
             count(&mut self.counters.requests_put_off);
             if origin == LookupOrigin::Own {
                 self.own_lookup_at = Some(now + PUT_OFF);
@@ -128,25 +148,36 @@ impl Discovery {
     }
 
     /// Begins a lookup from the nodes of the table; `None` when there are too many.
-    pub(super) fn begin_lookup(&mut self, now: Instant, target: NodeId, origin: LookupOrigin) -> Option<Key> {
-        let mut lookup = Lookup::new(target, origin, now + self.config.lookup_timeout);
-        for (_, node) in self.table.iter().filter(|(_, node)| Table::worth_asking(node)) {
-            if let Some(contact) = self.table.contact(node) {
-                lookup.add(&contact);
-            }
-        }
+    pub(super) fn begin_lookup(
+        &mut self,
+        now: Instant,
+        target: NodeId,
+        origin: LookupOrigin,
+        options: LookupOptions,
+    ) -> Option<Key> {
         let users = self.lookups.iter().filter(|(_, lookup)| lookup.origin == LookupOrigin::User).count();
         if origin == LookupOrigin::User && users >= self.config.lookups {
             return None;
         }
+        let mut lookup = Lookup::new(target, origin, options, now + self.config.lookup_timeout);
+        for (_, node) in self.table.iter().filter(|(_, node)| Table::worth_asking(node)) {
+            if let Some(contact) = self.table.contact(node) {
+                let limited = self.table.limited(contact.peer.endpoint.ip()) && !node.kept;
+                if !lookup.add(&contact, None, limited && contact.peer.id != target) {
+                    count(&mut self.counters.lookup_prefix_limit);
+                }
+            }
+        }
+        lookup.split();
         let key = self.lookups.insert(lookup).ok()?;
+        self.refreshed[self.table.bucket(&target)] = now;
         self.drive_lookup(now, key);
         Some(key)
     }
 
     /// Sends what a lookup asks for next, or ends it.
     pub(super) fn drive_lookup(&mut self, now: Instant, key: Key) {
-        let patience = self.config.query_patience;
+        let patience = Patience { soft: self.config.query_patience, hard: self.config.query_timeout };
         // Every turn asks another candidate, so there are no more turns than candidates.
         while let Some(lookup) = self.lookups.get_mut(key).filter(|lookup| !lookup.done) {
             match lookup.step(now, patience) {
@@ -185,14 +216,14 @@ impl Discovery {
         }
     }
 
-    /// A random id in the next bucket in turn, the farthest first; nearer than the table tells
-    /// apart, the own id.
+    /// A random id in the bucket that was refreshed least recently, the farthest first (discv5
+    /// theory, "Table Maintenance In Practice"); in the last, which holds all that is nearer, any.
     fn refresh_target(&mut self) -> NodeId {
-        let class = self.refresh_turn;
-        self.refresh_turn = (class + 1) % BUCKETS as u16;
+        let stalest = self.refreshed.iter().enumerate().min_by_key(|(_, at)| **at);
+        // As many leading bits are shared.
+        let shared = stalest.map_or(0, |(class, _)| class);
         let local = self.local.node_id().0;
         let mut target = self.rng.array::<32>();
-        let shared = usize::from(class);
         for (i, byte) in target.iter_mut().enumerate() {
             let bits = shared.saturating_sub(8 * i).min(8) as u32;
             let keep = !(0xff_u8.checked_shr(bits).unwrap_or(0));

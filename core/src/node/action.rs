@@ -6,10 +6,15 @@ use core::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{notice::Notice, streams::StreamEvent};
+use super::{
+    notice::Notice,
+    services::{LocalInfo, LocalInfoError},
+    streams::StreamEvent,
+};
 use crate::{
     cluster::{ClusterError, MemberConfig},
     crypto::PublicKey,
+    discovery,
     id::{NodeId, PeerId},
     record::Record,
     time::Instant,
@@ -200,6 +205,8 @@ pub enum Command {
     LookUp(NodeId),
     /// Add a TCP endpoint at which a member may be.
     Hint(PeerId, SocketAddr),
+    /// Replace the bootnodes.
+    Bootnodes(Vec<Record>),
     /// Add a TCP endpoint at which some member may be, if it is not known which.
     Address(SocketAddr),
     /// From now on these are the members, ourselves among them: those who come are dialled, those who go
@@ -207,6 +214,8 @@ pub enum Command {
     ///
     /// What is known of a member that stays remains; records count here as everywhere, by their number.
     SetMembers(Vec<MemberConfig>),
+    /// Say this of us in Charon's peerinfo protocol from now on.
+    SetInfo(LocalInfo),
     /// Close every channel in good order. The node does nothing more after that; [`Action::Wait`]
     /// without a deadline says that it is done.
     Shutdown,
@@ -227,10 +236,16 @@ pub enum RequestError {
     /// These cannot be the members; those there are stay.
     #[error(transparent)]
     Members(#[from] ClusterError),
+    /// What is to be said of us cannot be; what was said before stays.
+    #[error(transparent)]
+    Info(#[from] LocalInfoError),
     /// As many of these are under way as there is room for: try again later.
     #[error("too many requests are under way: try again later")]
     Busy,
     /// The node has no published record yet, or is shutting down.
     #[error("the node is not running: its record is not published yet, or it is shutting down")]
     NotRunning,
+    /// Discovery refuses it.
+    #[error(transparent)]
+    Discovery(#[from] discovery::RequestError),
 }

@@ -13,8 +13,16 @@ use crate::{
 impl<C: Crypto> Node<C> {
     /// Takes all that discovery has to tell.
     pub(super) fn route_discovery(&mut self, now: Instant) {
-        while let Some(event) = self.discovery.poll_event() {
+        // An answer that can be read goes with the next event.
+        while !self.holds_talk()
+            && let Some(event) = self.discovery.poll_event()
+        {
             match event {
+                discovery::Event::TalkRequest { id, from, endpoint } => self.talk_asked(id, from, endpoint),
+                discovery::Event::TalkResponse { request, from, len } => {
+                    self.talk_answered(request, from, len);
+                }
+                discovery::Event::RequestFailed { request, .. } => self.talk_failed(request),
                 discovery::Event::RecordSeen { record, .. } => {
                     self.record_seen(now, &record, Origin::Discovered, None);
                 }

@@ -37,6 +37,7 @@ mod services;
 mod sizes;
 mod store;
 mod streams;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -70,8 +71,8 @@ use crate::{
     limits::{
         CHANNEL_WRITE_SIZE, HANDSHAKE_WRITE_SIZE, MAX_ADDRESSES, MAX_ATTEMPTS, MAX_CHANNELS_PER_MEMBER,
         MAX_HOSTNAME, MAX_MEMBER_LOOKUPS, MAX_PACKET_SIZE, MAX_PENDING_INBOUND, MAX_PENDING_PER_MEMBER,
-        MAX_REQUESTED_LOOKUPS, NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL, RESOLVE_RETRY,
-        SERVICE_WRITE_SIZE, STORE_RETRY,
+        MAX_REQUESTED_LOOKUPS, MAX_REQUESTED_TALKS, NOTICES_BASE, RESOLVE_FIRST_WAIT, RESOLVE_INTERVAL,
+        RESOLVE_RETRY, SERVICE_WRITE_SIZE, STORE_RETRY,
     },
     record::{BuildError, Builder},
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
@@ -163,6 +164,8 @@ pub struct Node<C: Crypto = RustCrypto> {
     peer_stores: Box<[PeerStore]>,
     hostname: Option<Hostname>,
     lookups: heapless::Vec<RequestedLookup, MAX_REQUESTED_LOOKUPS>,
+    talks: heapless::Vec<talk::RequestedTalk, MAX_REQUESTED_TALKS>,
+    readable_talk: Option<talk::ReadableTalk>,
     /// The lookup of each member that is under way: one at a time.
     member_lookups: Box<[Option<LookupId>]>,
     ping_interval: Duration,
@@ -271,6 +274,8 @@ impl<C: Crypto> Node<C> {
             cluster,
             hostname,
             lookups: heapless::Vec::new(),
+            talks: heapless::Vec::new(),
+            readable_talk: None,
             member_lookups: (0..others).map(|_| None).collect(),
             ping_interval: config.ping_interval,
             notices: VecDeque::with_capacity(notices_limit),
@@ -360,8 +365,13 @@ impl<C: Crypto> Node<C> {
                 let member = self.cluster.index_of_peer(&peer).ok_or(RequestError::NotAMember)?;
                 self.cluster.handle_hint(now, member, endpoint);
             }
+            Command::Bootnodes(bootnodes) => self.set_bootnodes(now, &bootnodes)?,
             Command::Address(address) => self.cluster.handle_address(now, address),
             Command::SetMembers(members) => self.set_members(now, &members)?,
+            Command::SetInfo(info) => {
+                info.check()?;
+                self.services.local = info;
+            }
             Command::Shutdown => self.shut_down(now),
         }
         Ok(request)

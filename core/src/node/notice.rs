@@ -6,6 +6,7 @@ use super::action::{ConnId, DialError, RequestId};
 use crate::{
     channel::CloseReason,
     cluster::{Origin, Reachability},
+    discovery::TalkId,
     handshake::HandshakeError,
     id::{NodeId, PeerId},
     record::Addresses,
@@ -207,5 +208,31 @@ pub enum Notice {
         target: NodeId,
         /// Where UDP reaches it, by the newest record found; `None` when it was not found.
         found: Option<SocketAddr>,
+    },
+    /// A peer asks for something in one of the accepted TALK protocols: read it with
+    /// [`Node::talk_request`](super::Node::talk_request), answer it with
+    /// [`Node::respond_talk`](super::Node::respond_talk).
+    TalkRequest {
+        /// Names the request.
+        id: TalkId,
+        /// Who asks, by the session's key.
+        from: NodeId,
+        /// From where.
+        endpoint: SocketAddr,
+    },
+    /// A TALKREQ of ours was answered: read it with
+    /// [`Node::talk_response`](super::Node::talk_response) before the next action is polled.
+    TalkResponse {
+        /// The request.
+        request: RequestId,
+        /// Who answered.
+        from: NodeId,
+        /// How many bytes; 0 when it does not speak the protocol, or had no answer in time.
+        len: usize,
+    },
+    /// A TALKREQ of ours was not answered.
+    TalkFailed {
+        /// The request.
+        request: RequestId,
     },
 }

@@ -25,10 +25,14 @@ impl<C: Crypto> Node<C> {
     pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
         assert!(buf.len() >= super::MIN_BUFFER, "the buffer for Node::poll is too small");
         let now = self.now.advance(now);
+        self.release_talk();
         if self.running {
             self.route_discovery(now);
         }
         if let Some(notice) = self.notices.pop_front() {
+            return Action::Notify(notice);
+        }
+        if let Some(notice) = self.poll_talk() {
             return Action::Notify(notice);
         }
         if let Some(action) = self.poll_hostname(now, buf) {

@@ -118,6 +118,107 @@ fn votes_of_a_quorum_move_the_address() {
     assert_eq!(settle(&mut node, now).udp_endpoints().next(), Some(seen));
 }
 
+/// Two running nodes that are members for each other, at one port of two loopback addresses.
+fn pair() -> [(Node, SocketAddr); 2] {
+    [1, 2].map(|n| {
+        let members = (1..=2).map(|n| MemberConfig::new(RustCrypto.public_key(&key(n)))).collect();
+        let mut config = Config::new(key(n), Seed::new([n; 32]), members);
+        config.bound = Bound { udp4: Some(3630), tcp4: Some(3610), ..Bound::default() };
+        config.configured.ip4 = Some([127, 0, 0, n].into());
+        config.wall_clock_ms = 5_000;
+        let mut node = node(config);
+        settle(&mut node, Instant::ZERO);
+        (node, ([127, 0, 0, n], 3630).into())
+    })
+}
+
+/// Carries datagrams until nothing is owed; what each node told, with the answers that could be read.
+fn carry(nodes: &mut [(Node, SocketAddr); 2], now: Instant) -> [Vec<(Notice, Option<Vec<u8>>)>; 2] {
+    let mut told = [Vec::new(), Vec::new()];
+    let mut buf = vec![0; MIN_BUFFER];
+    loop {
+        let mut idle = true;
+        for from in [0, 1] {
+            let (sender, source) = &mut nodes[from];
+            let source = *source;
+            match sender.poll(now, &mut buf) {
+                Action::Wait(_) => continue,
+                Action::Notify(notice) => {
+                    let read = match notice {
+                        Notice::TalkResponse { request, .. } => sender.talk_response(request),
+                        Notice::TalkRequest { id, .. } => sender.talk_request(id).map(|(_, request)| request),
+                        _ => None,
+                    };
+                    told[from].push((notice, read.map(<[u8]>::to_vec)));
+                }
+                Action::Send { to, len } => {
+                    let (receiver, local) = &mut nodes[1 - from];
+                    if *local == to {
+                        receiver.handle_datagram(now, to, source, &mut buf[..len]);
+                    }
+                }
+                _ => {}
+            }
+            idle = false;
+        }
+        if idle {
+            return told;
+        }
+    }
+}
+
+#[test]
+fn talk_goes_through_the_node() {
+    let mut nodes = pair();
+    let now = Instant::from_millis(1);
+    let records = [0, 1].map(|i: usize| nodes[i].0.record().cloned().unwrap());
+    let ids = records.each_ref().map(Record::node_id);
+    let unknown = nodes[0].0.talk(now, ids[1], b"p", b"?");
+    assert_eq!(unknown, Err(RequestError::Discovery(discovery::RequestError::UnknownNode)));
+    nodes[0].0.request(now, Command::Bootnodes(vec![records[1].clone()])).unwrap();
+    assert!(nodes[1].0.accept_talk(b"p"));
+    // Three at once to one node, one of them in a protocol that it does not speak.
+    let mut talk = |protocol: &[u8], request: &[u8]| nodes[0].0.talk(now, ids[1], protocol, request).unwrap();
+    let asked = [talk(b"p", b"first"), talk(b"p", b"second"), talk(b"x", b"third")];
+    let (mut requests, mut answers) = (Vec::new(), Vec::new());
+    // The first opens the session, and the others follow when it was answered.
+    for _ in 0..3 {
+        let told = carry(&mut nodes, now);
+        for (notice, read) in &told[1] {
+            let (Notice::TalkRequest { id, from, .. }, Some(read)) = (notice, read) else { continue };
+            assert_eq!(*from, ids[0]);
+            requests.push(read.clone());
+            nodes[1].0.respond_talk(now, *id, &[read.as_slice(), b"!"].concat()).unwrap();
+            assert!(nodes[1].0.respond_talk(now, *id, b"twice").is_err());
+        }
+        for (notice, read) in &told[0] {
+            let (Notice::TalkResponse { request, from, len }, Some(read)) = (notice, read) else { continue };
+            assert_eq!((*from, *len), (ids[1], read.len()));
+            answers.push((*request, read.clone()));
+        }
+    }
+    requests.sort();
+    assert_eq!(requests, [b"first".to_vec(), b"second".to_vec()]);
+    answers.sort();
+    let expected = [(asked[0], b"first!".to_vec()), (asked[1], b"second!".to_vec()), (asked[2], Vec::new())];
+    assert_eq!(answers, expected);
+    assert!(asked.iter().all(|request| nodes[0].0.talk_response(*request).is_none()));
+    // One that nobody answers fails.
+    let silent = nodes[0].0.talk(now, ids[1], b"p", b"?").unwrap();
+    for ms in (0..4_000).step_by(50) {
+        let now = Instant::from_millis(ms);
+        nodes[0].0.handle_timeout(now);
+        let (actions, _) = drain(&mut nodes[0].0, now);
+        if actions
+            .iter()
+            .any(|a| matches!(a, Action::Notify(Notice::TalkFailed { request }) if *request == silent))
+        {
+            return;
+        }
+    }
+    panic!("the request did not end");
+}
+
 #[test]
 fn commands_are_refused_with_a_reason() {
     let mut node = node(config());

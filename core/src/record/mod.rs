@@ -117,13 +117,7 @@ pub struct Record {
 impl Record {
     /// Decodes and verifies a record from its RLP. Costs one signature check.
     pub fn decode<C: Crypto>(bytes: &[u8], crypto: &C) -> Result<Self, RecordError> {
-        let parsed = Parsed::parse(bytes)?;
-        let public_key = crypto.decompress(&parsed.key).ok_or(RecordError::PublicKey)?;
-        let digest = content_digest(crypto, parsed.content);
-        if !crypto.verify(&public_key, &digest, &parsed.signature) {
-            return Err(RecordError::Signature);
-        }
-        Self::assemble(bytes, &parsed, public_key, crypto)
+        Claim::read(bytes, crypto)?.verify(crypto)
     }
 
     /// Puts the parts together; the caller has checked (or just made) the signature.
@@ -251,6 +245,48 @@ fn content_digest<C: Crypto>(crypto: &C, content: &[u8]) -> [u8; 32] {
     let mut header = [0; 4];
     let header_len = rlp::list_header(content.len(), &mut header);
     crypto.keccak256(&[&header[..header_len], content])
+}
+
+/// A record whose form and key were read, and whose signature was not checked.
+pub(crate) struct Claim<'a> {
+    bytes: &'a [u8],
+    parsed: Parsed<'a>,
+    public_key: PublicKey,
+}
+
+impl<'a> Claim<'a> {
+    /// Reads everything but the signature.
+    pub(crate) fn read<C: Crypto>(bytes: &'a [u8], crypto: &C) -> Result<Self, RecordError> {
+        let parsed = Parsed::parse(bytes)?;
+        let public_key = crypto.decompress(&parsed.key).ok_or(RecordError::PublicKey)?;
+        Ok(Self { bytes, parsed, public_key })
+    }
+
+    /// Checks the signature.
+    pub(crate) fn verify<C: Crypto>(self, crypto: &C) -> Result<Record, RecordError> {
+        let digest = content_digest(crypto, self.parsed.content);
+        if !crypto.verify(&self.public_key, &digest, &self.parsed.signature) {
+            return Err(RecordError::Signature);
+        }
+        self.trust(crypto)
+    }
+
+    /// The record, for a caller who verified these very bytes before.
+    pub(crate) fn trust<C: Crypto>(self, crypto: &C) -> Result<Record, RecordError> {
+        Record::assemble(self.bytes, &self.parsed, self.public_key, crypto)
+    }
+
+    /// The node id of the key in it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn node_id<C: Crypto>(&self, crypto: &C) -> NodeId {
+        NodeId(crypto.keccak256(&[self.public_key.xy()]))
+    }
+
+    /// Where it says that UDP reaches the node.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn udp_endpoints(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        self.parsed.addresses.udp_endpoints()
+    }
 }
 
 /// A record's parts, before anything is verified.

@@ -7,7 +7,7 @@ use super::net::{Net, endpoint, identity, record};
 use crate::{
     crypto::{Crypto as _, Identity, RustCrypto, SecretKey},
     discovery::{
-        Config, Event, RecordSource, RequestFailure,
+        Config, Event, RecordSource, RequestError,
         keys::{self, Keys},
         message::{self, Message, WireId},
         packet::{self, Auth},
@@ -19,28 +19,28 @@ use crate::{
 };
 
 /// A peer that speaks by hand: it says what it likes, in sessions that it opened properly.
-struct Hand {
-    identity: Identity<RustCrypto>,
-    record: Record,
-    at: core::net::SocketAddr,
+pub(super) struct Hand {
+    pub(super) identity: Identity<RustCrypto>,
+    pub(super) record: Record,
+    pub(super) at: core::net::SocketAddr,
     rng: Rng,
     keys: Option<Keys>,
 }
 
 impl Hand {
-    fn new(n: u8) -> Self {
+    pub(super) fn new(n: u8) -> Self {
         let identity = identity(n);
         let at = endpoint(n, 9000);
         let record = record(&identity, 1, at);
         Self { identity, record, at, rng: Seed::new([n; 32]).stream("hand"), keys: None }
     }
 
-    fn wire_id(&self) -> WireId {
+    pub(super) fn wire_id(&self) -> WireId {
         WireId::new(&[1, 2, 3]).unwrap()
     }
 
     /// Opens a session with node 0 of the net, with `first` as the message in the handshake.
-    fn open(&mut self, net: &mut Net, first: &[u8]) {
+    pub(super) fn open(&mut self, net: &mut Net, first: &[u8]) {
         let node = net.nodes[0].id();
         let mut buf = [0; MAX_PACKET_SIZE];
         let auth = Auth::Message { src: self.identity.node_id() };
@@ -69,7 +69,7 @@ impl Hand {
     }
 
     /// Encrypts a message for node 0.
-    fn sealed(&mut self, net: &Net, message: &[u8]) -> Vec<u8> {
+    pub(super) fn sealed(&mut self, net: &Net, message: &[u8]) -> Vec<u8> {
         let mut buf = [0; MAX_PACKET_SIZE];
         let keys = self.keys.as_mut().unwrap();
         let nonce = keys.next_nonce(&mut self.rng).unwrap();
@@ -81,20 +81,20 @@ impl Hand {
         buf[..len].to_vec()
     }
 
-    fn say(&mut self, net: &mut Net, message: &[u8]) {
+    pub(super) fn say(&mut self, net: &mut Net, message: &[u8]) {
         let bytes = self.sealed(net, message);
         net.send(self.at, net.nodes[0].endpoint, bytes);
         net.run_ms(10);
     }
 
     /// Packets to this hand since `from` in the log.
-    fn received(&self, net: &Net, from: usize) -> Vec<Vec<u8>> {
+    pub(super) fn received(&self, net: &Net, from: usize) -> Vec<Vec<u8>> {
         let to_me = net.log[from..].iter().filter(|(_, _, to, _)| *to == self.at);
         to_me.map(|(.., bytes)| bytes.clone()).collect()
     }
 
     /// Messages to this hand since `from` in the log, decrypted.
-    fn heard(&self, net: &Net, from: usize) -> Vec<Vec<u8>> {
+    pub(super) fn heard(&self, net: &Net, from: usize) -> Vec<Vec<u8>> {
         let keys = self.keys.as_ref().unwrap();
         let packets = self.received(net, from);
         let decrypted = packets.into_iter().filter_map(|mut bytes| {
@@ -106,33 +106,33 @@ impl Hand {
     }
 
     /// Says something and returns what came back.
-    fn ask(&mut self, net: &mut Net, message: &[u8]) -> Vec<Vec<u8>> {
+    pub(super) fn ask(&mut self, net: &mut Net, message: &[u8]) -> Vec<Vec<u8>> {
         let before = net.log.len();
         self.say(net, message);
         self.heard(net, before)
     }
 }
 
-fn encoded(message: &Message<'_>) -> Vec<u8> {
+pub(super) fn encoded(message: &Message<'_>) -> Vec<u8> {
     let mut buf = [0; 1280];
     let len = message.encode(&mut buf).unwrap();
     buf[..len].to_vec()
 }
 
-fn find_node(id: WireId, distances: &[u16]) -> Vec<u8> {
+pub(super) fn find_node(id: WireId, distances: &[u16]) -> Vec<u8> {
     let mut buf = [0; 1280];
     let len = message::encode_find_node(&mut buf, id, distances).unwrap();
     buf[..len].to_vec()
 }
 
-fn nodes(id: WireId, total: u8, records: &[&Record]) -> Vec<u8> {
+pub(super) fn nodes(id: WireId, total: u8, records: &[&Record]) -> Vec<u8> {
     let mut buf = [0; 1280];
     let bytes = records.iter().map(|record| record.as_bytes());
     let len = message::encode_nodes(&mut buf, id, total, bytes).unwrap();
     buf[..len].to_vec()
 }
 
-fn opened() -> (Net, Hand) {
+pub(super) fn opened() -> (Net, Hand) {
     let mut net = Net::of(1);
     let mut hand = Hand::new(20);
     let id = hand.wire_id();
@@ -346,25 +346,37 @@ fn talk_goes_there_and_back() {
     assert_eq!(answered, requests);
     assert!(requests.iter().all(|request| node.discovery.talk_response(*request).is_none()));
     assert!(node.discovery.talks.own.is_empty());
+    net.run_ms(3_500);
     assert!(net.nodes[1].discovery.talks.peers.is_empty());
 }
 
 #[test]
-fn a_talk_request_nobody_answers_ends() {
+fn a_talk_request_nobody_answers_is_answered_empty() {
     let mut net = Net::of(2);
     let to = net.nodes[1].record();
     net.nodes[1].discovery.accept_talk(b"proto");
     let request = net.nodes[0].discovery.talk(net.now, &to, b"proto", b"?").unwrap();
-    net.run_ms(6_000);
-    let reason = RequestFailure::Timeout;
-    assert!(net.events(0).contains(&Event::RequestFailed { request, reason }));
+    net.run_ms(400);
+    let from = net.nodes[1].id();
+    assert!(net.events(0).contains(&Event::TalkResponse { request, from, len: 0 }));
+    assert_eq!(net.nodes[1].counters().talks_unanswered, 1);
+    let asked = net.events(1).into_iter().find_map(|event| match event {
+        Event::TalkRequest { id, .. } => Some(id),
+        _ => None,
+    });
+    let late = net.nodes[1].discovery.respond_talk(asked.unwrap(), b"late");
+    assert_eq!(late, Err(RequestError::UnknownTalk));
+    net.run_ms(5_000);
     assert!(net.nodes[1].discovery.talks.peers.is_empty());
     assert_eq!(net.nodes[0].discovery.talks.own.len(), 0);
-    assert_eq!(net.nodes[1].counters().talks_unanswered, 1);
 }
 
 /// Node 0 sends a FINDNODE to the hand; returns the request id that it must be answered with.
-fn asked(net: &mut Net, hand: &mut Hand, distances: &[u16]) -> (crate::discovery::RequestId, WireId) {
+pub(super) fn asked(
+    net: &mut Net,
+    hand: &mut Hand,
+    distances: &[u16],
+) -> (crate::discovery::RequestId, WireId) {
     let to = hand.record.clone();
     let before = net.log.len();
     let request = net.nodes[0].discovery.find_node(net.now, &to, distances).unwrap();

@@ -1,7 +1,9 @@
 //! The machine in memory, and the published vectors.
 
+mod attacks;
 mod messages;
 mod net;
 mod network;
+mod places;
 mod two_nodes;
 mod vectors;

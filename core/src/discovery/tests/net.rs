@@ -5,7 +5,7 @@ use std::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use crate::{
     crypto::{Identity, RustCrypto, SecretKey},
-    discovery::{Config, Counters, Discovery, Event},
+    discovery::{Config, Counters, Discovery, Event, LookupId},
     id::NodeId,
     limits::MAX_PACKET_SIZE,
     record::{Builder, Record},
@@ -59,6 +59,8 @@ pub(super) struct Net {
     pub(super) rule: Box<dyn FnMut(&Flying<'_>) -> Fate>,
     /// Every packet that was sent: when, from, to, bytes.
     pub(super) log: Vec<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
+    /// What each lookup gathered.
+    pub(super) results: Vec<(LookupId, Vec<NodeId>)>,
 }
 
 pub(super) fn identity(n: u8) -> Identity<RustCrypto> {
@@ -88,6 +90,7 @@ impl Net {
             latency: Duration::from_millis(10),
             rule: Box::new(|_| Fate::Deliver),
             log: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -126,6 +129,10 @@ impl Net {
                 out.push((to, buf[..len].to_vec()));
             }
             while let Some(event) = node.discovery.poll_event() {
+                if let Event::LookupDone { lookup, .. } = &event {
+                    let results = node.discovery.lookup_results(*lookup).iter().map(Record::node_id);
+                    self.results.push((*lookup, results.collect()));
+                }
                 node.events.push(event);
             }
             for (to, bytes) in out {

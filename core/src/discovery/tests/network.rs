@@ -233,12 +233,12 @@ fn a_prefix_fills_only_a_part_of_the_table() {
     for n in 0..200 {
         let at = core::net::SocketAddr::from(([203, 0, 113 + 1, n], 9000));
         let source = RecordSource::Handshake;
-        table.offer(&record(&identity(n), 1, at), source, net.now, &mut rng);
+        table.offer(&record(&identity(n), 1, at), source, at, net.now, &mut rng);
     }
     assert!(table.len() <= 10, "{}", table.len());
     for n in 200..250 {
         let at = endpoint(n, 9000);
-        table.offer(&record(&identity(n), 1, at), RecordSource::Handshake, net.now, &mut rng);
+        table.offer(&record(&identity(n), 1, at), RecordSource::Handshake, at, net.now, &mut rng);
     }
     assert!(table.len() > 30, "loopback is exempt: {}", table.len());
 }
