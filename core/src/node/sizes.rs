@@ -18,7 +18,7 @@ fn sizes() {
         ("Action", size_of::<Action>(), 600),
         ("Notice", size_of::<Notice>(), 192),
         ("StreamEvent", size_of::<StreamEvent>(), 192),
-        ("Command", size_of::<Command>(), 96),
+        ("Command", size_of::<Command>(), 128),
         ("ChannelEvent", size_of::<ChannelEvent>(), 64),
         ("discovery::Event", size_of::<discovery::Event>(), 560),
         ("Record", size_of::<Record>(), 512),
