@@ -88,6 +88,17 @@ pub fn read_cluster_file(path: &Path) -> Result<ClusterFile, ReadError> {
     ClusterFile::parse(&bytes).map_err(|error| ReadError::Cluster { path: path.to_owned(), error })
 }
 
+/// Makes a new file, with this mode where there are modes. A file that is there is an error, and left as it is.
+pub(crate) fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    options.open(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

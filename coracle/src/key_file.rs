@@ -4,13 +4,15 @@
 //! stranger to its own cluster.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use coracle_core::crypto::SecretKey;
 use zeroize::Zeroizing;
+
+use crate::files::create_new;
 
 /// The most bytes read: the digits, and room for white space around them.
 const MAX_BYTES: u64 = 1024;
@@ -104,9 +106,18 @@ impl KeyFileError {
 /// [`KeyFileError::Exists`] if there is anything at `path`, key or not.
 pub fn create(path: &Path) -> Result<SecretKey, KeyFileError> {
     let secret = random_key()?;
+    store(path, &secret)?;
+    Ok(secret)
+}
+
+/// Stores a key that was made elsewhere at `path`, as [`create`] does.
+///
+/// # Errors
+/// [`KeyFileError::Exists`] if there is anything at `path`, key or not.
+pub fn store(path: &Path, secret: &SecretKey) -> Result<(), KeyFileError> {
     let directory = directory_of(path);
     create_directory(directory).map_err(KeyFileError::io(directory))?;
-    let mut file = match new_file(path) {
+    let mut file = match create_new(path, 0o600) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(KeyFileError::Exists(path.to_owned()));
         }
@@ -119,8 +130,7 @@ pub fn create(path: &Path) -> Result<SecretKey, KeyFileError> {
         let _ = std::fs::remove_file(path);
         return Err(KeyFileError::Io { path: path.to_owned(), source });
     }
-    sync_directory(directory).map_err(KeyFileError::io(directory))?;
-    Ok(secret)
+    sync_directory(directory).map_err(KeyFileError::io(directory))
 }
 
 /// Reads the key at `path`. White space around the digits is accepted.
@@ -162,7 +172,7 @@ fn parse(digits: &[u8]) -> Result<SecretKey, ContentProblem> {
     SecretKey::from_bytes(&bytes).map_err(|_| ContentProblem::Range)
 }
 
-/// A key from the operating system's random bytes, kept nowhere.
+/// A new key from the operating system's random bytes, kept nowhere.
 ///
 /// # Errors
 /// The operating system has none.
@@ -190,17 +200,6 @@ fn create_directory(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn create_directory(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
 }
 
 /// Makes the name of a new file in `directory` last through a loss of power.

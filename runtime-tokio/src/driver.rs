@@ -10,7 +10,7 @@ use std::{
 
 use coracle_core::{
     limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
-    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId, StreamId},
+    node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
 };
 use tokio::{
@@ -29,6 +29,7 @@ use crate::{
     handle::{Handle, ToDriver},
     log::log,
     peer_stream::{Gone, Incoming},
+    recording::Tapped,
     sockets::Sockets,
     storage::{Storage, Written},
     stream::{FromStream, Stream, dial},
@@ -81,7 +82,7 @@ enum Woken {
 
 /// Owns the node and everything that touches the system.
 pub(crate) struct Driver {
-    node: Node,
+    node: Tapped,
     clock: Clock,
     sockets: Sockets,
     storage: Storage,
@@ -104,7 +105,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn spawn(node: Node, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
+    pub(crate) fn spawn(node: Tapped, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = mpsc::channel(64);
         let (notices, from_start) = broadcast::channel(1024);
         let subscribe = notices.downgrade();
@@ -112,7 +113,7 @@ impl Driver {
         let (stream_tx, stream_rx) = mpsc::channel(256);
         let (incoming_tx, incoming) = mpsc::channel(MAX_NEGOTIATING_STREAMS);
         let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
-        let peer_id = node.identity().peer_id();
+        let peer_id = node.node().identity().peer_id();
         let driver = Self {
             node,
             clock,
@@ -157,7 +158,7 @@ impl Driver {
         self.look_at_interfaces();
         loop {
             self.act();
-            if self.shutting_down && self.node.connections() == 0 {
+            if self.shutting_down && self.node.node().connections() == 0 {
                 break;
             }
             let woken = self.wait(&mut interfaces).await;
@@ -179,7 +180,7 @@ impl Driver {
     /// Until every member's newest entry is stored: one that changed while the one before was being
     /// written follows it.
     async fn write_what_is_owed(&mut self) {
-        while self.node.stores_pending() {
+        while self.node.node().stores_pending() {
             let Some(written) = self.storage.from.recv().await else { return };
             self.handle(Woken::Stored(written));
             self.act();
@@ -235,7 +236,7 @@ impl Driver {
             }
             Some(ToDriver::Open(peer, protocol, answer)) => self.open_stream(now, peer, protocol, answer),
             Some(ToDriver::Snapshot(answer)) => {
-                let _ = answer.send(self.node.snapshot());
+                let _ = answer.send(self.node.node().snapshot());
             }
             None => {
                 // Every handle is gone.

@@ -59,12 +59,14 @@
 //!
 //! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
 //! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
-//! `storage` (the store's thread), `handle` (what the embedder holds).
+//! `storage` (the store's thread), `handle` (what the embedder holds); and beside them [`recording`] (what
+//! a node was told and did, to have it again).
 
 mod driver;
 mod handle;
 mod log;
 mod peer_stream;
+pub mod recording;
 mod sockets;
 mod storage;
 mod stream;
@@ -94,10 +96,34 @@ pub enum StartError {
 /// what it held there is replaced.
 ///
 /// Dropping the handle, and every clone of it, shuts the node down in good order.
-pub fn start<S: Store>(sockets: Sockets, mut config: Config, store: S) -> Result<Handle, StartError> {
+pub fn start<S: Store>(sockets: Sockets, config: Config, store: S) -> Result<Handle, StartError> {
+    start_with(sockets, config, store, None)
+}
+
+/// The same, and `recorder` writes down everything that the node is told and does. See [`recording`]: what it
+/// writes is a secret, and large.
+pub fn start_recorded<S: Store>(
+    sockets: Sockets,
+    config: Config,
+    store: S,
+    recorder: recording::Recorder,
+) -> Result<Handle, StartError> {
+    start_with(sockets, config, store, Some(recorder))
+}
+
+fn start_with<S: Store>(
+    sockets: Sockets,
+    mut config: Config,
+    store: S,
+    mut recorder: Option<recording::Recorder>,
+) -> Result<Handle, StartError> {
     config.bound = sockets.bound();
     let clock = driver::Clock::start();
-    let node = Node::new(clock.now(), config)?;
+    let now = clock.now();
+    if let Some(recorder) = &mut recorder {
+        recorder.begin(&mut config, now);
+    }
+    let node = recording::Tapped::new(Node::new(now, config)?, recorder);
     let storage = storage::Storage::start(store).map_err(StartError::Thread)?;
     Ok(driver::Driver::spawn(node, sockets, storage, clock))
 }

@@ -1,6 +1,6 @@
 //! A cluster of simulated nodes, what the outside does to it, and whether its mesh is full.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Ref, RefCell, RefMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -15,6 +15,7 @@ use coracle_sim::{
 };
 
 use crate::intruder::Intruder;
+use crate::nonces::Spied;
 use crate::observers::{Book, Entry, watch};
 use crate::sim_node::{PORT, Seen, Setup, SimNode};
 
@@ -131,6 +132,7 @@ impl Cluster {
         for position in 0..members {
             let lock_record = cluster.members[usize::from(position)].lock_record.clone();
             let mut setup = Setup::new(secret(position), cluster.members.clone(), lock_record);
+            setup.nonces = Some(Rc::clone(&cluster.book().nonces));
             change(usize::from(position), &mut setup);
             let node = cluster.add(home(position), setup);
             cluster.nodes.push(node);
@@ -181,6 +183,11 @@ impl Cluster {
     /// What the observers wrote down.
     pub fn book(&self) -> Ref<'_, Book> {
         self.book.borrow()
+    }
+
+    /// The same, to tell the observers what they cannot see.
+    pub fn book_mut(&self) -> RefMut<'_, Book> {
+        self.book.borrow_mut()
     }
 
     /// The peer id of the member at this position.
@@ -361,7 +368,8 @@ pub fn lock_record(position: u8) -> Record {
 /// If the key is none, or the address not IPv4.
 pub fn record(secret: [u8; 32], address: IpAddr, seq: u64) -> Record {
     let IpAddr::V4(ip) = address else { panic!("IPv4 only") };
-    let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&secret).expect("a valid key"));
+    let remembering = Spied::new(Some(Rc::default()));
+    let identity = Identity::new(remembering, SecretKey::from_bytes(&secret).expect("a valid key"));
     let addresses = Addresses { ip4: Some(ip), udp4: Some(PORT), tcp4: Some(PORT), ..Addresses::default() };
     let mut builder = Builder::new();
     let builder = builder.set_addresses(&addresses).expect("it fits");

@@ -2,12 +2,27 @@
 //!
 //! - [`sim_node`]: a [`coracle_core::node::Node`] as a machine of `coracle-sim`;
 //! - [`intruder`]: a machine that knows a key and dials where it is not wanted;
-//! - [`observers`]: the rules E1 to E3, C1 and C3 of the design, checked after every event;
+//! - [`observers`]: the rules of the design that hold after every event;
+//! - [`golden`]: hashes that must not change by accident;
+//! - [`nonces`]: every encryption of every node, for one of them;
 //! - [`cluster`]: a cluster of such nodes, and whether its mesh is full;
+//! - [`plan`]: one run written out: who, which faults, what happens when, by when the mesh must be full;
+//! - [`run`]: a plan carried out and judged; [`shrink`]: a smaller one that fails alike;
+//! - [`wire`]: what an outsider can read of a packet; [`story`]: what happened, for people, and [`report`]: the same as a
+//!   page;
 //! - [`raw_peer`]: a discv5 peer with a codec of its own, that can say anything.
 
 pub mod cluster;
+pub mod golden;
 pub mod intruder;
+mod memo;
+pub mod nonces;
 pub mod observers;
+pub mod plan;
 pub mod raw_peer;
+pub mod report;
+pub mod run;
+pub mod shrink;
 pub mod sim_node;
+pub mod story;
+pub mod wire;

@@ -3,7 +3,14 @@
 //! - E1: the published sequence number of a key only ever rises; E2: one (key, number) stands for one content;
 //!   E3: what is published is on the node's disk, or is the lock file's record;
 //! - C1: a channel is only ever with a member, and with the one whose key the other end really has;
-//! - C3: the database of a node never goes back, and never loses an entry.
+//! - C3: the database of a node never goes back, and never loses an entry;
+//! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
+//! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
+//!   ([`ledger`]); C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
+
+pub mod bounds;
+pub mod channels;
+pub mod ledger;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +24,9 @@ use coracle_core::record::Record;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
+use crate::nonces::Nonces;
+use crate::observers::channels::Channels;
+use crate::observers::ledger::Ledger;
 use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
 
 /// What the observers know of a node.
@@ -73,6 +83,14 @@ pub struct Book {
     pub notices: Vec<(Nanos, NodeId, Notice)>,
     /// What intruders met, by node.
     pub intruders: Vec<(NodeId, Seen)>,
+    /// What was sealed under which key and nonce.
+    pub nonces: Rc<RefCell<Nonces>>,
+    /// Which channels there are.
+    pub channels: Channels,
+    /// Bytes by endpoint.
+    pub ledger: Ledger,
+    /// Nodes whose database was lost once: E1, E2 and C3 do not bind them any more (E5 does).
+    pub databases_lost: BTreeSet<NodeId>,
     contents: BTreeMap<(PeerId, u64), Record>,
     /// Numbers in the database, by node and key on the disk.
     durable: BTreeMap<(NodeId, Vec<u8>), u64>,
@@ -95,6 +113,10 @@ impl Book {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
+        self.publications.push((node, record.clone()));
+        if self.databases_lost.contains(&node) {
+            return Ok(());
+        }
         let highest = self.published.entry(peer).or_insert(seq);
         if seq < *highest {
             return Err(format!("E1: it published {seq} after {highest}"));
@@ -104,12 +126,14 @@ impl Book {
         if !first.same_content(record) {
             return Err(format!("E2: {seq} stands for two contents"));
         }
-        self.publications.push((node, record.clone()));
         Ok(())
     }
 
     fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
         let Some(disk) = sim.durable(node) else { return Ok(()) };
+        if self.databases_lost.contains(&node) {
+            return Ok(());
+        }
         for entry in self.entries.values() {
             let key = peer_key(&entry.public_key);
             if let Some(bytes) = disk.get(&key) {
@@ -148,7 +172,13 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
     sim.observe(move |sim, step| {
         let mut book = book.borrow_mut();
         let book = &mut *book;
+        book.ledger.look(sim, step)?;
+        bounds::look(sim, step.node)?;
+        if let Some(cipher) = book.nonces.borrow().reused() {
+            return Err(format!("N5: one key and nonce sealed two messages with {cipher}"));
+        }
         if step.cause == Cause::Crash {
+            book.channels.crash(step.node);
             book.pings.retain(|(node, ..), _| *node != step.node);
         }
         if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
@@ -167,7 +197,7 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
     let (at, node) = (sim.now(), step.node);
     match seen {
         Seen::Published(record) => book.publish(sim, node, record)?,
-        Seen::ChannelUp { peer, stream, origin } => {
+        Seen::ChannelUp { peer, conn, stream, origin } => {
             if !book.members().contains(peer) {
                 return Err(format!("C1: a channel with {peer}, which is no member"));
             }
@@ -183,10 +213,12 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             {
                 return Err(format!("C1: the channel with {peer} leads to {other}"));
             }
+            book.channels.up(node, *peer, *conn, *stream);
             book.ups.push(Up { at, node, peer: *peer, origin: *origin });
         }
-        Seen::ChannelDown { peer, reason } => {
+        Seen::ChannelDown { peer, conn, reason } => {
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
+            book.channels.down(node, *peer, *conn, *reason)?;
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);

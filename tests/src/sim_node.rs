@@ -4,12 +4,14 @@
 //! observers. What it keeps in the "database" is what the `coracle` program keeps: the own record under
 //! [`OWN`], and an entry for each member under [`peer_key`].
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use coracle_core::cluster::{MemberConfig, Origin};
-use coracle_core::crypto::{PublicKey, RustCrypto, SecretKey};
+use coracle_core::crypto::{PublicKey, SecretKey};
 use coracle_core::id::PeerId;
 use coracle_core::limits::CHANNEL_READ_SIZE;
 use coracle_core::node::{
@@ -21,6 +23,8 @@ use coracle_core::refresh::Bound;
 use coracle_core::rng::Seed;
 use coracle_core::time::Instant;
 use coracle_sim::{Boot, Context, DialError as SimDialError, Event as SimEvent, StreamId, WriteId};
+
+use crate::nonces::{Nonces, Spied};
 
 /// The UDP and TCP port of every simulated node.
 pub const PORT: u16 = 3610;
@@ -63,11 +67,15 @@ pub struct Setup {
     pub meter: Meter,
     /// What is wrong with its driver.
     pub plant: Option<Plant>,
+    /// Where its encryptions are noted, if anywhere.
+    pub nonces: Option<Rc<RefCell<Nonces>>>,
+    /// Set, its next start finds an empty disk: the database was lost.
+    pub database_lost: Rc<Cell<bool>>,
 }
 
 impl Setup {
     /// A member with this key, its ping interval 5 s.
-    pub const fn new(secret: [u8; 32], members: Vec<MemberConfig>, lock_record: Option<Record>) -> Self {
+    pub fn new(secret: [u8; 32], members: Vec<MemberConfig>, lock_record: Option<Record>) -> Self {
         Self {
             secret,
             members,
@@ -77,6 +85,8 @@ impl Setup {
             notices_moves: true,
             meter: |call| call(),
             plant: None,
+            nonces: None,
+            database_lost: Rc::default(),
         }
     }
 }
@@ -90,6 +100,8 @@ pub enum Seen {
     ChannelUp {
         /// The member.
         peer: PeerId,
+        /// The connection.
+        conn: ConnId,
         /// Our end of its stream.
         stream: StreamId,
         /// How the endpoint was known.
@@ -99,6 +111,8 @@ pub enum Seen {
     ChannelDown {
         /// The member.
         peer: PeerId,
+        /// The connection.
+        conn: ConnId,
         /// Why.
         reason: Failure,
     },
@@ -127,7 +141,7 @@ struct Link {
 /// A node and its driver.
 #[derive(Debug)]
 pub struct SimNode {
-    node: Node,
+    node: Node<Spied>,
     notices_moves: bool,
     meter: Meter,
     plant: Option<Plant>,
@@ -150,9 +164,11 @@ impl SimNode {
     ///
     /// If the set-up is refused, or the disk holds what no node wrote.
     pub fn new(setup: &Setup, boot: &Boot<'_>) -> Self {
+        let empty = BTreeMap::new();
+        let disk = if setup.database_lost.take() { &empty } else { boot.disk };
         let mut members = setup.members.clone();
         for member in &mut members {
-            if let Some(entry) = boot.disk.get(&peer_key(&member.public_key)) {
+            if let Some(entry) = disk.get(&peer_key(&member.public_key)) {
                 let stored = decode_peer(member.public_key, entry);
                 member.stored_record = stored.record;
                 member.last_good = stored.last_good;
@@ -163,13 +179,14 @@ impl SimNode {
         config.lock_record.clone_from(&setup.lock_record);
         if setup.plant != Some(Plant::OwnRecordForgotten) {
             config.wall_clock_ms = WALL_CLOCK_MS + boot.now / 1_000_000;
-            config.stored_record = boot.disk.get(OWN).map(|bytes| decode_record(bytes));
+            config.stored_record = disk.get(OWN).map(|bytes| decode_record(bytes));
         }
         config.bound = Bound { udp4: Some(PORT), tcp4: Some(PORT), ..Bound::default() };
         config.bootnodes.clone_from(&setup.bootnodes);
         config.ping_interval = setup.ping_interval;
         Self {
-            node: Node::new(Instant::from_nanos(boot.now), config).expect("a valid configuration"),
+            node: Node::with_crypto(Instant::from_nanos(boot.now), config, Spied::new(setup.nonces.clone()))
+                .expect("a valid configuration"),
             notices_moves: setup.notices_moves,
             meter: setup.meter,
             plant: setup.plant,
@@ -185,7 +202,7 @@ impl SimNode {
     }
 
     /// The node inside.
-    pub const fn node(&self) -> &Node {
+    pub const fn node(&self) -> &Node<Spied> {
         &self.node
     }
 
@@ -288,7 +305,7 @@ impl SimNode {
         self.act(cx);
     }
 
-    fn call<T>(&mut self, f: impl FnOnce(&mut Node) -> T) -> T {
+    fn call<T>(&mut self, f: impl FnOnce(&mut Node<Spied>) -> T) -> T {
         let (node, mut f, mut answer) = (&mut self.node, Some(f), None);
         (self.meter)(&mut || answer = f.take().map(|f| f(node)));
         answer.expect("a meter runs what it is given")
@@ -416,10 +433,10 @@ impl SimNode {
                 Seen::Published(Box::new(record.clone()))
             }
             Notice::ChannelUp { peer, conn, origin, .. } => match self.streams.get(&conn) {
-                Some(stream) => Seen::ChannelUp { peer, stream: *stream, origin },
+                Some(stream) => Seen::ChannelUp { peer, conn, stream: *stream, origin },
                 None => Seen::Notice(notice),
             },
-            Notice::ChannelDown { peer, reason, .. } => Seen::ChannelDown { peer, reason },
+            Notice::ChannelDown { peer, conn, reason, .. } => Seen::ChannelDown { peer, conn, reason },
             _ => Seen::Notice(notice),
         });
     }
@@ -436,7 +453,7 @@ pub fn peer_key(key: &PublicKey) -> Vec<u8> {
 ///
 /// If it is none: then the disk holds what no node wrote.
 pub fn decode_record(bytes: &[u8]) -> Record {
-    Record::decode(bytes, &RustCrypto).expect("a record on the disk is whole")
+    Record::decode(bytes, &Spied::new(Some(Rc::default()))).expect("a record on the disk is whole")
 }
 
 /// A member's entry from a disk: the length of the record in two bytes, the record, the last good endpoint.

@@ -17,9 +17,9 @@ use super::{
     output::{BAD, GOOD, HEAD, NOTE, Output, clean},
 };
 
-/// What to know of a file that is not signed, as far as this build can tell.
-pub(super) const NOT_SIGNED: &str = "no signature that this build checks stands behind these hashes: they show that \
-                                     the file is undamaged, not who made it";
+/// What to know of a file that is not signed.
+pub(super) const NOT_SIGNED: &str = "no signature that was verified stands behind these hashes: they show that the \
+                                     file is undamaged, not who made it";
 
 #[derive(Serialize)]
 struct Verified<'r> {

@@ -1,6 +1,7 @@
 //! The command line: one module a command, and what they share.
 
 mod absence;
+mod create_cluster;
 mod create_enr;
 mod demo;
 mod enr;
@@ -8,6 +9,7 @@ mod error;
 mod events;
 mod hint_names;
 mod live;
+mod lock_diff;
 mod lock_show;
 mod lock_verify;
 mod membership;
@@ -29,7 +31,7 @@ use output::Output;
 /// What the program's exit codes mean, as `--help` says it.
 const EXIT_CODES: &str = "Exit codes:
   0  done, and everything checked holds
-  1  it failed, or a check failed
+  1  it failed, a check failed, or files differ
   2  the command line is wrong
   3  the key, the database or an address is in use by another process";
 
@@ -75,14 +77,18 @@ enum Command {
 enum Create {
     /// Make this node's key, and show the ENR to send to the cluster's creator
     Enr,
+    /// Make a whole cluster for tests: keys, files and key shares of every operator
+    Cluster(create_cluster::Arguments),
 }
 
 #[derive(Debug, Subcommand)]
 enum Lock {
     /// Check a cluster file: its hashes, records and signatures
     Verify(LockFile),
-    /// Show what a cluster file says
+    /// Show what a cluster file says, and where its operators are now
     Show(LockFile),
+    /// Show what differs between two cluster files; exit code 0 if nothing does
+    Diff(lock_diff::Arguments),
 }
 
 /// The cluster file to look at.
@@ -107,13 +113,15 @@ pub(crate) fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Create(Create::Enr) => create_enr::run(&data_dir, &mut out),
+        Command::Create(Create::Cluster(arguments)) => create_cluster::run(&arguments, &mut out),
         Command::Enr(arguments) => enr::run(&data_dir, &arguments, &mut out),
         Command::Lock(Lock::Verify(file)) => {
             file.path(&data_dir).and_then(|path| lock_verify::run(&path, &mut out))
         }
         Command::Lock(Lock::Show(file)) => {
-            file.path(&data_dir).and_then(|path| lock_show::run(&path, &mut out))
+            file.path(&data_dir).and_then(|path| lock_show::run(&path, &data_dir, &mut out))
         }
+        Command::Lock(Lock::Diff(arguments)) => lock_diff::run(&arguments, &mut out),
         Command::Run(arguments) => run::run(&data_dir, &arguments, &mut out),
         Command::Demo(arguments) => demo::run(&arguments, &mut out),
     };

@@ -69,6 +69,28 @@ impl Output {
     }
 }
 
+/// Prints rows under their heading, each column as wide as its widest cell. Cells are cleaned.
+pub(super) fn table<const N: usize>(
+    to: &mut dyn Write,
+    heading: [&str; N],
+    rows: &[[String; N]],
+) -> io::Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| clean(cell).chars().count());
+        cells.chain(heading.get(column).map(|title| title.chars().count())).max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |cells: [&str; N]| {
+        let mut line = String::from(" ");
+        for (cell, width) in cells.iter().zip(widths) {
+            line.push_str(&format!(" {:<width$} ", clean(cell)));
+        }
+        line.trim_end().to_owned()
+    };
+    writeln!(to, "{HEAD}{}{HEAD:#}", line(heading))?;
+    rows.iter().try_for_each(|row| writeln!(to, "{}", line(row.each_ref().map(String::as_str))))
+}
+
 /// Text from a file or a peer, safe for a terminal: control characters, and those that turn the direction of
 /// writing, are spelled out.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {

@@ -11,12 +11,12 @@ use super::output::{HEAD, clean};
 #[derive(Serialize)]
 pub(super) struct RecordView {
     enr: String,
-    seq: u64,
-    peer_id: String,
+    pub(super) seq: u64,
+    pub(super) peer_id: String,
     node_id: String,
     public_key: String,
-    udp: Vec<String>,
-    tcp: Vec<String>,
+    pub(super) udp: Vec<String>,
+    pub(super) tcp: Vec<String>,
     pairs: Vec<Pair>,
 }
 

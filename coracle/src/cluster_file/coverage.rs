@@ -3,9 +3,11 @@
 //! The hashes of every version cover every field that the version has: configuration and definition hash are
 //! compared with their own fields, the lock hash covers definition and validators, and what the hashes once left
 //! out (the nonce, a validator's own fee recipient) must be empty to be read at all. The timestamp of v1.0 is
-//! in the configuration hash only, which is enough. So what remains is what stands beside the hashes.
+//! in the configuration hash only, which is enough. So what remains is what stands beside the hashes: node
+//! signatures, which are checked, the aggregate signature, which is checked by builds with BLS, and fields that
+//! the version does not have.
 
-use super::{ClusterFile, verify::BLS_NOT_BUILT};
+use super::{CheckKind, ClusterFile, Report};
 
 /// A value that no hash and no checked signature covers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -17,10 +19,10 @@ pub struct Uncovered {
 }
 
 /// Everything in the file that is not covered.
-pub(super) fn uncovered(file: &ClusterFile) -> Vec<Uncovered> {
+pub(super) fn uncovered(file: &ClusterFile, report: &Report) -> Vec<Uncovered> {
     let mut out = Vec::new();
-    if file.lock().is_some() {
-        let because = format!("no hash includes it: it signs the lock hash, and {BLS_NOT_BUILT}");
+    if file.lock().is_some() && !report.verified(CheckKind::AggregateSignature) {
+        let because = "no hash includes it: it signs the lock hash, and was not verified".to_owned();
         out.push(Uncovered { field: "signature_aggregate".to_owned(), because });
     }
     let version = file.version();

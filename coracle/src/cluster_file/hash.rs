@@ -7,10 +7,11 @@
 use super::{
     fields::address_bytes,
     limits::{
-        self, ADDRESS, BLS_KEY, BLS_SIGNATURE, HASH, K1_SIGNATURE, MAX_DEPOSITS, MAX_OPERATORS,
-        MAX_SIGNATURES, MAX_VALIDATORS,
+        self, ADDRESS, BLS_KEY, BLS_SIGNATURE, K1_SIGNATURE, MAX_DEPOSITS, MAX_OPERATORS, MAX_SIGNATURES,
+        MAX_VALIDATORS,
     },
     model::{Creator, Definition, Deposit, DistributedValidator, Lock, Operator, Registration},
+    roots,
     ssz::{Leaves, Root},
     version::Version,
 };
@@ -208,15 +209,15 @@ fn validator_root(validator: &DistributedValidator, version: Version) -> Root {
         let none = Deposit::default();
         let deposit = validator.deposits.first().unwrap_or(&none);
         if version.inlines_deposit_in_hash() {
-            push_deposit(&mut leaves, deposit);
+            roots::push_deposit(&mut leaves, deposit);
         } else {
-            leaves.push(deposit_root(deposit));
+            leaves.push(roots::deposit_data(deposit));
         }
     }
     if version.has_partial_deposits() {
         let mut deposits = Leaves::default();
         for deposit in &validator.deposits {
-            deposits.push(deposit_root(deposit));
+            deposits.push(roots::deposit_data(deposit));
         }
         leaves.push(deposits.list_root(validator.deposits.len(), MAX_DEPOSITS));
     }
@@ -226,33 +227,14 @@ fn validator_root(validator: &DistributedValidator, version: Version) -> Root {
     leaves.root()
 }
 
-fn push_deposit(leaves: &mut Leaves, deposit: &Deposit) {
-    leaves.push_fixed(&deposit.public_key, BLS_KEY);
-    leaves.push_fixed(&deposit.withdrawal_credentials, HASH);
-    leaves.push_u64(deposit.amount);
-    leaves.push_fixed(&deposit.signature, BLS_SIGNATURE);
-}
-
-fn deposit_root(deposit: &Deposit) -> Root {
-    let mut inner = Leaves::default();
-    push_deposit(&mut inner, deposit);
-    // Twice: the deposit is a container, and the one leaf of another, which has the same root.
-    inner.root()
-}
-
 fn registration_root(registration: &Registration) -> Root {
-    let mut message = Leaves::default();
-    message.push_bytes(&registration.fee_recipient);
-    // Negative numbers hash as their two's complement.
-    message.push_u64(registration.gas_limit.cast_unsigned());
-    message.push_u64(registration.timestamp.cast_unsigned());
-    message.push_fixed(&registration.public_key, BLS_KEY);
     let mut leaves = Leaves::default();
-    leaves.push(message.root());
+    leaves.push(roots::registration_message(registration));
     leaves.push_fixed(&registration.signature, BLS_SIGNATURE);
     leaves.root()
 }
 
-fn hex_text(bytes: &[u8]) -> String {
+/// A byte string as files have it.
+pub(super) fn hex_text(bytes: &[u8]) -> String {
     format!("0x{}", hex::encode(bytes))
 }

@@ -18,6 +18,10 @@ pub const MAX_DEPOSITS: usize = 256;
 /// The most signatures in a row for one operator (v1.11 and later).
 pub const MAX_SIGNATURES: usize = 32;
 
+/// The most failures of one sort that are listed one by one, of a lock's validators.
+#[cfg(feature = "bls")]
+pub const MAX_FAILURES_LISTED: usize = 8;
+
 /// The most unknown fields listed by name; further ones are only counted.
 pub const MAX_UNKNOWN_LISTED: usize = 256;
 

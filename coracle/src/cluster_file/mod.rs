@@ -10,6 +10,9 @@
 //! ([`Report::refused`]), so that a person can look at a broken file.
 
 mod coverage;
+mod diff;
+
+mod eip712;
 mod error;
 mod fields;
 mod hash;
@@ -18,8 +21,11 @@ pub mod limits;
 mod model;
 mod network;
 mod read;
+mod report;
+pub mod roots;
 mod signatures;
 mod ssz;
+mod validators;
 mod verify;
 mod version;
 pub mod write;
@@ -32,13 +38,14 @@ use fields::{Fields, Unknown};
 use json::{Json, Path};
 
 pub use coverage::Uncovered;
+pub use diff::{Change, Difference, Subject, differences};
 pub use error::{FileError, Problem};
 pub use hash::{config_hash, definition_hash, lock_hash};
 pub use model::{
     Creator, Definition, Deposit, DistributedValidator, Lock, Operator, Registration, ValidatorAddresses,
 };
 pub use network::Network;
-pub use verify::{Check, CheckKind, Outcome, Report};
+pub use report::{Check, CheckKind, Outcome, Report};
 pub use version::Version;
 
 /// A cluster file that was read: a definition or a lock.
@@ -119,8 +126,8 @@ impl ClusterFile {
         self.definition().version
     }
 
-    /// Checks everything this build can check. Costs one signature check an operator, two in a lock with node
-    /// signatures, and the hashing of the whole file.
+    /// Checks everything this build can check. Costs the hashing of the whole file, up to four signature checks an
+    /// operator, and with the feature `bls` one pairing for each deposit and registration, on all processors.
     pub fn verify(&self) -> Report {
         verify::verify(self)
     }

@@ -1,11 +1,11 @@
-//! Signatures by nodes' own keys, in the 65-byte form of cluster files: R ‖ S ‖ V.
+//! Signatures of secp256k1 keys in the 65-byte form of cluster files: R ‖ S ‖ V.
 
 use coracle_core::crypto::{Crypto, PublicKey, RustCrypto, SecretKey, Signature};
 use k256::ecdsa::{RecoveryId, SigningKey, VerifyingKey};
 
-use super::limits::K1_SIGNATURE;
+use super::limits::{ADDRESS, K1_SIGNATURE};
 
-/// Why a node's signature does not hold.
+/// Why a signature does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SignatureProblem {
     #[error("it is not 65 bytes (R, S, V)")]
@@ -16,17 +16,13 @@ pub(super) enum SignatureProblem {
     Mismatch,
     #[error("its last byte (V) is that of another key")]
     OtherRecoveryByte,
+    #[error("no key made it")]
+    NoKey,
 }
 
 /// Checks `signature` by `key` over `hash` as it is. V must fit as well, so that no bit of it is free.
 pub(super) fn verify(key: &PublicKey, hash: &[u8; 32], signature: &[u8]) -> Result<(), SignatureProblem> {
-    let whole: &[u8; K1_SIGNATURE] = signature.try_into().map_err(|_| SignatureProblem::Length)?;
-    let [rs @ .., v] = whole;
-    let recovery = match v {
-        0 | 27 => RecoveryId::new(false, false),
-        1 | 28 => RecoveryId::new(true, false),
-        _ => return Err(SignatureProblem::RecoveryByte),
-    };
+    let (rs, recovery) = parts(signature)?;
     if !RustCrypto.verify(key, hash, &Signature(*rs)) {
         return Err(SignatureProblem::Mismatch);
     }
@@ -35,6 +31,52 @@ pub(super) fn verify(key: &PublicKey, hash: &[u8; 32], signature: &[u8]) -> Resu
     match recovered {
         Ok(found) if found.to_sec1_point(true).as_bytes() == key.compressed() => Ok(()),
         _ => Err(SignatureProblem::OtherRecoveryByte),
+    }
+}
+
+/// The Ethereum address of the key that made `signature` over `digest`.
+pub(super) fn recover_address(
+    digest: &[u8; 32],
+    signature: &[u8],
+) -> Result<[u8; ADDRESS], SignatureProblem> {
+    let (rs, mut recovery) = parts(signature)?;
+    let mut signature = k256::ecdsa::Signature::from_slice(rs).map_err(|_| SignatureProblem::NoKey)?;
+    // Both of s and -s are signatures; with the other one the parity turns.
+    let low = signature.normalize_s();
+    if low != signature {
+        signature = low;
+        recovery = RecoveryId::new(!recovery.is_y_odd(), recovery.is_x_reduced());
+    }
+    let key = VerifyingKey::recover_from_prehash(digest, &signature, recovery)
+        .map_err(|_| SignatureProblem::NoKey)?;
+    let key: &[u8; 33] =
+        &key.to_sec1_point(true).as_bytes().try_into().map_err(|_| SignatureProblem::NoKey)?;
+    RustCrypto.decompress(key).map(|key| address(&key)).ok_or(SignatureProblem::NoKey)
+}
+
+/// The Ethereum address of a key.
+pub(super) fn address(key: &PublicKey) -> [u8; ADDRESS] {
+    let hash = RustCrypto.keccak256(&[key.xy()]);
+    let mut out = [0; ADDRESS];
+    for (to, from) in out.iter_mut().rev().zip(hash.iter().rev()) {
+        *to = *from;
+    }
+    out
+}
+
+/// A byte string as text, for a message.
+pub(super) fn hex_text(bytes: &[u8]) -> String {
+    if bytes.is_empty() { "none".to_owned() } else { format!("0x{}", hex::encode(bytes)) }
+}
+
+/// R and S, and what V says.
+fn parts(signature: &[u8]) -> Result<(&[u8; 64], RecoveryId), SignatureProblem> {
+    let whole: &[u8; K1_SIGNATURE] = signature.try_into().map_err(|_| SignatureProblem::Length)?;
+    let [rs @ .., v] = whole;
+    match v {
+        0 | 27 => Ok((rs, RecoveryId::new(false, false))),
+        1 | 28 => Ok((rs, RecoveryId::new(true, false))),
+        _ => Err(SignatureProblem::RecoveryByte),
     }
 }
 

@@ -64,17 +64,22 @@ impl Version {
     }
 
     /// Operators sign the configuration and their ENR (EIP-712).
-    pub(super) fn has_operator_signatures(self) -> bool {
+    pub(crate) fn has_operator_signatures(self) -> bool {
         self.minor >= 3
     }
 
+    /// Operators sign the configuration under a name of their own, which the creator's signature cannot bear.
+    pub(super) fn names_operator_in_signature(self) -> bool {
+        self.minor >= 4
+    }
+
     /// The definition names its creator, who signs it.
-    pub(super) fn has_creator(self) -> bool {
+    pub(crate) fn has_creator(self) -> bool {
         self.minor >= 4
     }
 
     /// Each validator has its own addresses; before, one pair served all.
-    pub(super) fn has_validator_addresses(self) -> bool {
+    pub(crate) fn has_validator_addresses(self) -> bool {
         self.minor >= 5
     }
 
@@ -89,7 +94,7 @@ impl Version {
     }
 
     /// One deposit a validator, in the lock.
-    pub(super) fn has_single_deposit(self) -> bool {
+    pub(crate) fn has_single_deposit(self) -> bool {
         self.minor == 6 || self.minor == 7
     }
 
@@ -99,21 +104,21 @@ impl Version {
     }
 
     /// Builder registrations and the nodes' signatures, in the lock.
-    pub(super) fn has_node_signatures(self) -> bool {
+    pub(crate) fn has_node_signatures(self) -> bool {
         self.minor >= 7
     }
 
     /// Several deposits a validator, and their amounts in the definition.
-    pub(super) fn has_partial_deposits(self) -> bool {
+    pub(crate) fn has_partial_deposits(self) -> bool {
         self.minor >= 8
     }
 
-    pub(super) fn has_consensus_protocol(self) -> bool {
+    pub(crate) fn has_consensus_protocol(self) -> bool {
         self.minor >= 9
     }
 
     /// The gas limit and the compounding flag, in the definition.
-    pub(super) fn has_gas_limit(self) -> bool {
+    pub(crate) fn has_gas_limit(self) -> bool {
         self.minor >= 10
     }
 

@@ -1,17 +1,20 @@
 //! Makes cluster files: definitions and locks of any version as JSON, with the hashes and node signatures
 //! computed.
 //!
-//! What only a key generation can make is never invented here. [`lock_without_validators`] therefore has no
-//! distributed validators: no BLS keys and shares, no deposits, no builder registrations, and an empty
-//! `signature_aggregate`, since no key share exists that could sign. Such a lock forms a mesh, passes
-//! [`ClusterFile::verify`](super::ClusterFile::verify) without a failed check, and validates nothing.
+//! What only a key generation can make is never invented here (the module `create`, of the feature of that name,
+//! deals keys for tests). [`lock_without_validators`] therefore has no distributed validators: no BLS keys and
+//! shares, no deposits, no builder registrations, and an empty `signature_aggregate`, since no key share exists that
+//! could sign. Such a lock forms a mesh, passes [`ClusterFile::verify`](super::ClusterFile::verify) without a failed
+//! check, and validates nothing.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use coracle_core::crypto::SecretKey;
+use coracle_core::crypto::{Crypto, RustCrypto, SecretKey};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Content, hash,
+    Content, Network,
+    eip712::{self, Message},
+    hash,
     limits::{self, MAX_OPERATORS},
     model::{
         Creator, Definition, Deposit, DistributedValidator, Lock, Operator, Registration, ValidatorAddresses,
@@ -48,6 +51,9 @@ pub enum WriteError {
     /// A key that cannot sign.
     #[error("the key of operator {0} (counted from 0) cannot sign")]
     Key(usize),
+    /// Accounts sign for a chain, and the definition's fork version names none that is known.
+    #[error("the fork version is of no network whose chain id is known, so that no account can sign for it")]
+    Network,
 }
 
 /// The makings of a new definition in which all operators are unsigned.
@@ -132,6 +138,46 @@ impl Definition {
         self.config_hash = hash::config_hash(self);
         self.definition_hash = hash::definition_hash(self);
     }
+
+    /// Puts in the addresses of the accounts of creator and operators, and their signatures (EIP-712) in versions
+    /// that have them, and seals. One key for each operator; the creator's is not used before v1.4.
+    ///
+    /// # Errors
+    /// Another number of keys than of operators, or a fork version of no known network.
+    pub fn sign(&mut self, creator: &SecretKey, operators: &[SecretKey]) -> Result<(), WriteError> {
+        let count = self.operators.len();
+        if operators.len() != count {
+            return Err(WriteError::Keys { keys: operators.len(), operators: count });
+        }
+        let chain_id = Network::from_fork_version(self.fork_version).ok_or(WriteError::Network)?.chain_id;
+        for (operator, key) in self.operators.iter_mut().zip(operators) {
+            operator.address = address_text(key);
+        }
+        if self.version.has_creator() {
+            self.creator.address = address_text(creator);
+        }
+        // What is signed holds the addresses.
+        self.seal();
+        if self.version.has_operator_signatures() {
+            let config = Message::Operator(self.version, &self.config_hash);
+            for (position, (operator, key)) in self.operators.iter_mut().zip(operators).enumerate() {
+                let sign = |message| eip712::sign(key, message, chain_id).ok_or(WriteError::Key(position));
+                operator.config_signature = sign(config)?;
+                operator.enr_signature = sign(Message::Enr(&operator.enr))?;
+            }
+        }
+        if self.version.has_creator() {
+            let message = Message::Creator(&self.config_hash);
+            self.creator.config_signature =
+                eip712::sign(creator, message, chain_id).ok_or(WriteError::Network)?;
+        }
+        self.seal();
+        Ok(())
+    }
+}
+
+fn address_text(key: &SecretKey) -> String {
+    format!("0x{}", hex::encode(signatures::address(&RustCrypto.public_key(key))))
 }
 
 impl Lock {

@@ -6,6 +6,11 @@
 mod any_bytes;
 mod changes;
 mod collected;
+mod coverage;
+mod diff;
 mod fixtures;
 mod generator;
+mod made;
+mod parts;
 mod refused;
+mod round_trip;

@@ -188,13 +188,14 @@ fn thresholds_out_of_range() {
     }
 }
 
-/// The fields of the checks that failed in a sealed lock of the newest version that `change` was applied to.
+/// The fields of the checks that failed in a lock of the newest version that `change` was applied to, and that was
+/// sealed again by nodes and key shares. The accounts did not sign again.
 fn failed_after(change: impl Fn(&mut coracle::cluster_file::Lock)) -> Vec<String> {
-    let (mut lock, keys) = generator::lock(Version::NEWEST, 4);
-    change(&mut lock);
-    lock.seal(&keys).unwrap();
-    change(&mut lock);
-    let text = write::to_json(&Content::Lock(lock));
+    let mut made = generator::made(Version::NEWEST, 4);
+    change(&mut made.cluster.lock);
+    made.seal();
+    change(&mut made.cluster.lock);
+    let text = write::to_json(&Content::Lock(made.cluster.lock));
     let report = ClusterFile::parse(text.as_bytes()).unwrap().verify();
     report.failed().map(|check| check.field.clone()).collect()
 }
@@ -226,15 +227,20 @@ fn signatures_that_are_missing_or_of_another_length() {
         operator.config_signature.clear();
         operator.enr_signature.clear();
     };
-    assert_eq!(
-        failed_after(unsigned),
-        ["cluster_definition.operators[1].config_signature", "cluster_definition.operators[1].enr_signature"]
-    );
-    assert_eq!(
-        failed_after(|lock| lock.definition.creator = Default::default()),
-        ["cluster_definition.creator.config_signature"]
-    );
+    // The configuration names who signs, so that nobody signed this one.
+    let mut expected = CONFIG_SIGNATURES.to_vec();
+    expected.insert(2, "cluster_definition.operators[1].enr_signature");
+    assert_eq!(failed_after(unsigned), expected);
+    assert_eq!(failed_after(|lock| lock.definition.creator = Default::default()), CONFIG_SIGNATURES);
 }
+
+/// Every signature of the configuration.
+const CONFIG_SIGNATURES: [&str; 4] = [
+    "cluster_definition.operators[0].config_signature",
+    "cluster_definition.operators[1].config_signature",
+    "cluster_definition.operators[2].config_signature",
+    "cluster_definition.creator.config_signature",
+];
 
 #[test]
 fn lists_of_another_length_than_stated() {
@@ -242,7 +248,11 @@ fn lists_of_another_length_than_stated() {
     assert_eq!(failed_after(fewer), ["distributed_validators"]);
     let addresses =
         |lock: &mut coracle::cluster_file::Lock| drop(lock.definition.validator_addresses.drain(1..));
-    assert_eq!(failed_after(addresses), ["cluster_definition.validators"]);
+    let mut expected = CONFIG_SIGNATURES.to_vec();
+    expected.insert(0, "cluster_definition.validators");
+    expected.push("distributed_validators[1].builder_registration.message.fee_recipient");
+    assert_eq!(failed_after(addresses), expected);
     let shares = |lock: &mut coracle::cluster_file::Lock| drop(lock.validators[1].public_shares.drain(1..));
-    assert_eq!(failed_after(shares), ["distributed_validators[1].public_shares"]);
+    // The list is too short, and so cannot make up the key.
+    assert_eq!(failed_after(shares), ["distributed_validators[1].public_shares"; 2]);
 }

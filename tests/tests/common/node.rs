@@ -60,7 +60,11 @@ impl Running {
     pub(crate) fn start<S: Store>(config: Config, listen: &Listen, store: S) -> Self {
         let sockets = Sockets::bind(listen).unwrap();
         let tcp = sockets.tcp_addresses().collect();
-        let handle = adapter::start(sockets, config, store).unwrap();
+        Self::of(adapter::start(sockets, config, store).unwrap(), tcp)
+    }
+
+    /// A node that was started otherwise, and listens here.
+    pub(crate) fn of(handle: Handle, tcp: Vec<SocketAddr>) -> Self {
         let notices = handle.notices();
         Self { handle, tcp, notices, log: Vec::new() }
     }

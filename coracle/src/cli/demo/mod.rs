@@ -1,7 +1,7 @@
 //! `coracle demo`: a cluster of four operators on this machine, two of which move; the mesh heals.
 //!
-//! Everything is real: keys, records, a cluster lock that `lock verify` accepts, databases, and
-//! sockets on loopback. What is not: no key generation ran, so the lock has no validators.
+//! Everything is real: keys, records, a cluster lock with validators of which `lock verify` verifies every part,
+//! databases, and sockets on loopback. What is not: no ceremony made the validators' keys, this process dealt them.
 
 mod operator;
 mod report;
@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use coracle::cluster_file::{
-    ClusterFile, Content, Outcome,
-    write::{self, NewCluster},
+use coracle::{
+    cluster_file::{ClusterFile, Content, Network, Outcome, Version},
+    create::{self, Keystores, NOBODY, Node, Plan},
 };
-use coracle_core::{node::Notice, record::Record};
+use coracle_core::node::Notice;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -35,6 +35,8 @@ use super::{
 /// Operators in the demo, and those that move, by index.
 const OPERATORS: usize = 4;
 const MOVERS: [usize; 2] = [2, 3];
+/// Validators of the cluster.
+const VALIDATORS: usize = 2;
 /// Longest wait for the first mesh, and for the healed one.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Pause before the two stop: for a person at a terminal to see the mesh, and for a pipe.
@@ -131,14 +133,13 @@ impl<'a> Demo<'a> {
         for index in 0..OPERATORS {
             operators.push(Operator::make(index, runtimes.of(index), directory.path())?);
         }
-        let file = lock_of(&operators)?;
-        let json = write::to_json(file.content());
-        for operator in &operators {
-            operator.write_lock(&json)?;
-        }
+        let file = deal(&operators)?;
         let names = Names::by_position(operators.iter().map(Operator::peer_id));
         live.say(
-            format!("made {OPERATORS} keys, records and a cluster lock in {}", directory.path().display()),
+            format!(
+                "made {OPERATORS} keys and records, a cluster lock, and the key shares of {VALIDATORS} validators in {}",
+                directory.path().display()
+            ),
             json!({"event": "made", "operators": OPERATORS, "directory": directory.path().display().to_string()}),
         )?;
         tell_verification(&mut live, &file)?;
@@ -248,27 +249,37 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// The lock of a cluster of these operators, of the newest version.
-fn lock_of(operators: &[Operator]) -> Result<ClusterFile, CliError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        CliError::failed(format!("cannot make the cluster lock: {error}"), "report this as a bug")
+/// Deals a cluster of these operators, of the newest version, and writes each one's part of it.
+fn deal(operators: &[Operator]) -> Result<ClusterFile, CliError> {
+    let node = |operator: &Operator| Node {
+        secret: operator.secret.clone(),
+        enr: operator.first_record.to_string(),
     };
-    let records: Vec<&Record> = operators.iter().map(|operator| &operator.first_record).collect();
-    let new = NewCluster {
-        name: "coracle demo (for testing only: no validators)".to_owned(),
-        uuid: "00000000-0000-4000-8000-000000000000".to_owned(),
+    let plan = Plan {
+        version: Version::NEWEST,
+        network: Network::from_name("hoodi")
+            .ok_or_else(|| CliError::failed("no test network is known", "report this as a bug"))?,
+        name: "coracle demo".to_owned(),
+        threshold: (2 * OPERATORS).div_ceil(3),
+        validators: VALIDATORS,
         timestamp: "2026-01-01T00:00:00Z".to_owned(),
-        // Hoodi, a test network.
-        fork_version: [0x10, 0x00, 0x09, 0x10],
-        enrs: records.iter().map(|record| record.to_string()).collect(),
+        registered_at: 1_767_225_600,
+        fee_recipient: NOBODY.to_owned(),
+        withdrawal: NOBODY.to_owned(),
+        deposit_amounts: Vec::new(),
+        consensus_protocol: String::new(),
+        gas_limit: 60_000_000,
+        compounding: false,
     };
-    let definition = write::definition(&new).map_err(|error| failed(&error))?;
-    let keys: Vec<_> = operators.iter().map(|operator| operator.secret.clone()).collect();
-    let lock = write::lock_without_validators(definition, &keys).map_err(|error| failed(&error))?;
-    Ok(ClusterFile::from(Content::Lock(lock)))
+    let nodes: Vec<Node> = operators.iter().map(node).collect();
+    let cluster = create::deal(&plan, &nodes, &mut getrandom::fill)?;
+    for (index, operator) in operators.iter().enumerate() {
+        create::write_node(&operator.data_dir, &cluster, index, Keystores::Insecure, &mut getrandom::fill)?;
+    }
+    Ok(ClusterFile::from(Content::Lock(cluster.lock)))
 }
 
-/// Says how the checks of the lock ended, and what such a lock cannot hold.
+/// Says how the checks of the lock ended, and what such a cluster is good for.
 fn tell_verification(live: &mut Live<'_>, file: &ClusterFile) -> Result<(), CliError> {
     let report = file.verify();
     let (mut verified, mut not_checked, mut failed) = (0, 0, 0);
@@ -288,10 +299,8 @@ fn tell_verification(live: &mut Live<'_>, file: &ClusterFile) -> Result<(), CliE
                "failed": failed, "not_checked": not_checked}),
     )?;
     live.say(
-        "no key generation ran, so the lock has no validators: no BLS keys and shares, deposits, \
-         registrations or aggregate signature; nor did an Ethereum account sign it",
-        json!({"event": "note", "lock_lacks": ["distributed_validators", "public_shares", "deposit_data",
-               "builder_registration", "signature_aggregate", "operator_signatures", "creator_signature"]}),
+        format!("for testing only: one process dealt the keys of the {VALIDATORS} validators, and so had them whole"),
+        json!({"event": "note", "for_testing_only": true, "validators": VALIDATORS}),
     )?;
     if failed > 0 {
         return Err(CliError::failed("our own lock does not verify", "report this as a bug"));

@@ -1,7 +1,7 @@
 //! One operator of the demo: its directory, its sockets, its node.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
 };
@@ -41,7 +41,7 @@ pub(super) struct Operator {
     pub(super) secret: SecretKey,
     /// The record in the cluster lock.
     pub(super) first_record: Record,
-    data_dir: DataDir,
+    pub(super) data_dir: DataDir,
     ip: Ipv4Addr,
     sockets: Option<Sockets>,
     listening: (String, String),
@@ -82,16 +82,6 @@ impl Operator {
 
     pub(super) fn peer_id(&self) -> PeerId {
         self.first_record.peer_id()
-    }
-
-    pub(super) fn write_lock(&self, json: &str) -> Result<(), CliError> {
-        let path = self.data_dir.cluster_lock();
-        fs::write(&path, json).map_err(|error| {
-            CliError::failed(
-                format!("cannot write {}: {error}", path.display()),
-                "check TMPDIR and its space",
-            )
-        })
     }
 
     /// Starts the node from its files, as `coracle run` does.

@@ -15,14 +15,14 @@ use super::adapter::{self, Listen, NoStore, Sockets};
 use super::node::{Running, config, loopback, peer_id, public_key, secret, within};
 
 /// Ports that nothing listens on now, one TCP and one UDP, of `ip`.
-fn listen_at(ip: &str) -> Listen {
+pub(crate) fn listen_at(ip: &str) -> Listen {
     let any = SocketAddr::new(ip.parse().unwrap(), 0);
     let sockets = Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
     Listen { tcp: sockets.tcp_addresses().collect(), udp: sockets.udp_addresses().collect() }
 }
 
 /// The record of node `number` in the cluster's lock, for the addresses in `listen`.
-fn lock_record(number: u8, listen: &Listen) -> Record {
+pub(crate) fn lock_record(number: u8, listen: &Listen) -> Record {
     let mut builder = Builder::new();
     for address in &listen.tcp {
         match address {
@@ -40,7 +40,7 @@ fn lock_record(number: u8, listen: &Listen) -> Record {
 }
 
 /// A cluster of nodes 1, 2, … with these records in its lock.
-fn lock_config(own: u8, lock: &[Record]) -> Config {
+pub(crate) fn lock_config(own: u8, lock: &[Record]) -> Config {
     let mut config = config(own, &[own]);
     config.members = lock.iter().cloned().map(MemberConfig::from_lock).collect();
     config.lock_record = lock.iter().find(|record| *record.public_key() == public_key(own)).cloned();
