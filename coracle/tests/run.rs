@@ -99,8 +99,13 @@ impl Cluster {
 
     /// Starts a node on loopback, with hints at where others are.
     fn run(&self, index: usize, peers: &[&str]) -> Running {
+        self.run_over("tokio", index, peers)
+    }
+
+    fn run_over(&self, runtime: &str, index: usize, peers: &[&str]) -> Running {
         let mut command = coracle(&self.path(index));
         command.args(["--json", "run", "--verbose", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        command.args(["--runtime", runtime]);
         for peer in peers {
             command.args(["--peer", peer]);
         }
@@ -430,12 +435,25 @@ fn flags_that_cannot_all_be_used_are_refused() {
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_it_in_good_order() {
-    let cluster = Cluster::new(1);
-    let mut node = cluster.run(0, &[]);
-    node.published();
-    node.signal("-TERM");
-    node.wait_for("stopped");
-    assert_eq!(node.child.wait().unwrap().code(), Some(0));
+    for runtime in ["tokio", "async-std"] {
+        let cluster = Cluster::new(1);
+        let mut node = cluster.run_over(runtime, 0, &[]);
+        node.published();
+        node.signal("-TERM");
+        node.wait_for("stopped");
+        assert_eq!(node.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// One operator over each adapter, from the same kind of files.
+#[test]
+fn the_runtime_makes_no_difference_to_others() {
+    let cluster = Cluster::new(2);
+    let first = cluster.run_over("async-std", 0, &[]);
+    let hint = format!("{}@{}", cluster.peer_id(0), first.tcp());
+    let second = cluster.run_over("tokio", 1, &[&hint]);
+    first.wait_for_all(&["channel_up", "ping"]);
+    second.wait_for_all(&["channel_up", "ping"]);
 }
 
 /// The operator changes the members of a running node: who is added is dialled, who is removed cut off,

@@ -57,8 +57,18 @@
 //! # }
 //! ```
 //!
-//! `examples/in_memory.rs` is a whole driver in 170 lines, and `examples/blocking.rs` one over std's
-//! sockets. `coracle-tokio` is the one over tokio.
+//! # Drivers to read
+//!
+//! | where | what |
+//! |---|---|
+//! | `core/examples/in_memory.rs` | two nodes without any I/O: the whole interface; read it first |
+//! | `core/examples/blocking.rs` | std's sockets and one blocking loop |
+//! | `tests/examples/mio.rs` | one thread, `mio::Poll`, no executor |
+//! | `tests/examples/smol.rs` | smol: a loop, and a task for whatever has to wait |
+//! | `tests/no_std/node` | without std, on a fixed piece of memory |
+//! | `core/examples/handshake.rs` | the handshake and the channel alone, over a transport of your own |
+//! | `core/examples/discovery.rs` | discv5 alone |
+//! | `coracle-tokio`, `coracle-async-std` | the adapters: a handle, notices, streams |
 //!
 //! # Layers
 //!

@@ -9,8 +9,8 @@ use std::{
 };
 
 use coracle_core::{
-    limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
-    node::{Action, Command, ConnId, Event, Notice, ResolveId},
+    limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
+    node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
 };
 use tokio::{
@@ -21,9 +21,14 @@ use tokio::{
 };
 use tracing::{Instrument as _, debug, trace};
 
+mod streams;
+
+pub(crate) use self::streams::Opened;
+use self::streams::PeerStreams;
 use crate::{
     handle::{Handle, ToDriver},
     log::log,
+    peer_stream::{Gone, Incoming},
     recording::Tapped,
     sockets::Sockets,
     storage::{Storage, Written},
@@ -70,6 +75,7 @@ enum Woken {
     Stored(Written),
     Resolved(ResolveId, Vec<IpAddr>),
     Message(Option<ToDriver>),
+    Attention(StreamId),
     LookAtInterfaces,
     Timeout,
 }
@@ -81,6 +87,7 @@ pub(crate) struct Driver {
     sockets: Sockets,
     storage: Storage,
     streams: BTreeMap<ConnId, Stream>,
+    peer_streams: PeerStreams,
     accepted: u64,
     /// Dials under way. One that the node gave up is aborted.
     dials: BTreeMap<ConnId, AbortHandle>,
@@ -104,6 +111,7 @@ impl Driver {
         let subscribe = notices.downgrade();
         let (done, stopped) = watch::channel(false);
         let (stream_tx, stream_rx) = mpsc::channel(256);
+        let (incoming_tx, incoming) = mpsc::channel(MAX_NEGOTIATING_STREAMS);
         let (resolved_tx, resolved_rx) = mpsc::unbounded_channel();
         let peer_id = node.node().identity().peer_id();
         let driver = Self {
@@ -112,6 +120,7 @@ impl Driver {
             sockets,
             storage,
             streams: BTreeMap::new(),
+            peer_streams: PeerStreams::new(incoming_tx),
             accepted: 0,
             dials: BTreeMap::new(),
             stream_tx,
@@ -138,6 +147,7 @@ impl Driver {
             to,
             notices: subscribe,
             from_start: Arc::new(Mutex::new(Some(from_start))),
+            incoming: Arc::new(Mutex::new(Some(Incoming(incoming)))),
             stopped,
         }
     }
@@ -154,6 +164,7 @@ impl Driver {
             let woken = self.wait(&mut interfaces).await;
             self.handle(woken);
         }
+        self.peer_streams.end_all(None, Gone::Stopped);
         // Writers still have farewells to write; they end with the streams.
         self.streams.clear();
         let grace = tokio::time::timeout(STORE_GRACE, self.write_what_is_owed()).await;
@@ -187,6 +198,7 @@ impl Driver {
             Some(written) = self.storage.from.recv() => Woken::Stored(written),
             Some((id, addresses)) = self.resolved_rx.recv() => Woken::Resolved(id, addresses),
             message = self.messages.recv(), if !self.shutting_down => Woken::Message(message),
+            Some(id) = self.peer_streams.attention.recv() => Woken::Attention(id),
             _ = interfaces.tick() => Woken::LookAtInterfaces,
             () = sleep_until(deadline) => Woken::Timeout,
         }
@@ -209,6 +221,7 @@ impl Driver {
             Woken::Stored(Written { id, ok: false }) => self.node.handle_event(now, Event::StoreFailed(id)),
             Woken::Resolved(id, addresses) => self.node.handle_event(now, Event::Resolved(id, &addresses)),
             Woken::Message(message) => self.message(now, message),
+            Woken::Attention(id) => self.attend(now, id),
             Woken::LookAtInterfaces => self.look_at_interfaces(),
             Woken::Timeout => self.node.handle_timeout(now),
         }
@@ -221,6 +234,7 @@ impl Driver {
                 let _ = answer.send(self.node.request(now, command));
                 self.shutting_down |= shutdown;
             }
+            Some(ToDriver::Open(peer, protocol, answer)) => self.open_stream(now, peer, protocol, answer),
             Some(ToDriver::Snapshot(answer)) => {
                 let _ = answer.send(self.node.node().snapshot());
             }
@@ -318,7 +332,7 @@ impl Driver {
                     }
                 }
                 Action::Resume { conn } => self.offer(now, conn),
-                Action::Stream(event) => trace!(?event),
+                Action::Stream(event) => self.peer_stream_event(now, event),
                 Action::Store { id, item } => self.storage.store(id, item),
                 Action::Resolve { id, len } => self.resolve(id, len),
                 Action::Notify(notice) => {

@@ -4,9 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use coracle_core::{
     id::PeerId,
-    node::{Command, Notice, RequestError, RequestId, Snapshot},
+    node::{Command, Notice, ProtocolId, RequestError, RequestId, Snapshot},
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::{
+    driver::Opened,
+    peer_stream::{Gone, Incoming, OpenError, PeerStream},
+};
 
 /// The node has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +23,7 @@ pub struct Stopped;
 pub(crate) enum ToDriver {
     Request(Command, oneshot::Sender<Result<RequestId, RequestError>>),
     Snapshot(oneshot::Sender<Snapshot>),
+    Open(PeerId, ProtocolId, Opened),
 }
 
 /// A running node. Clones hold the same node; when the last one is dropped it shuts down.
@@ -29,6 +35,8 @@ pub struct Handle {
     pub(crate) notices: broadcast::WeakSender<Notice>,
     /// Subscribed before the driver ran: goes to whoever asks first.
     pub(crate) from_start: Arc<Mutex<Option<broadcast::Receiver<Notice>>>>,
+    /// Goes to whoever asks first.
+    pub(crate) incoming: Arc<Mutex<Option<Incoming>>>,
     /// True once the driver has ended and everything is stored.
     pub(crate) stopped: watch::Receiver<bool>,
 }
@@ -60,6 +68,24 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.to.send(ToDriver::Request(command, answer)).await.map_err(|_| Stopped)?;
         answered.await.map_err(|_| Stopped)
+    }
+
+    /// Opens a stream to a member for one of the protocols that the node was configured with. Returns when
+    /// the member has agreed to it.
+    ///
+    /// # Errors
+    /// The node refuses, or the stream or the node ended before that.
+    pub async fn open(&self, peer: PeerId, protocol: ProtocolId) -> Result<PeerStream, OpenError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.to.send(ToDriver::Open(peer, protocol, answer)).await;
+        sent.map_err(|_| Gone::Stopped)?;
+        answered.await.map_err(|_| Gone::Stopped)?
+    }
+
+    /// The streams that members open: for whoever asks first, `None` later. Members' streams are reset once
+    /// it is dropped.
+    pub fn incoming(&self) -> Option<Incoming> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How things stand now.

@@ -27,19 +27,52 @@
 //! # }
 //! ```
 //!
+//! Streams to members go through the same handle, once the configuration names protocols for them:
+//!
+//! ```no_run
+//! use coracle_core::{id::PeerId, node::ProtocolId};
+//! use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+//!
+//! // `config.protocols = vec!["/example/time/1.0.0".into()]`: the positions are the protocols' numbers.
+//! const TIME: ProtocolId = ProtocolId(0);
+//!
+//! async fn ask(node: &coracle_tokio::Handle, member: PeerId) -> Result<String, Box<dyn std::error::Error>> {
+//!     let mut stream = node.open(member, TIME).await?;
+//!     stream.write_all(b"now?").await?;
+//!     stream.shutdown().await?; // we send no more; the answer still comes
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer).await?;
+//!     Ok(answer)
+//! }
+//!
+//! async fn answer(node: &coracle_tokio::Handle) -> std::io::Result<()> {
+//!     let Some(mut incoming) = node.incoming() else { return Ok(()) };
+//!     while let Some(mut stream) = incoming.accept().await {
+//!         let mut question = String::new();
+//!         stream.read_to_string(&mut question).await?;
+//!         stream.write_all(b"noon").await?;
+//!         stream.shutdown().await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
-//! loop), `stream` (one TCP connection), `storage` (the store's thread), `handle` (what the
-//! embedder holds); and beside them [`recording`] (what a node was told and did, to have it again).
+//! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
+//! `storage` (the store's thread), `handle` (what the embedder holds); and beside them [`recording`] (what
+//! a node was told and did, to have it again).
 
 mod driver;
 mod handle;
 mod log;
+mod peer_stream;
 pub mod recording;
 mod sockets;
 mod storage;
 mod stream;
 
 pub use handle::{Handle, Stopped};
+pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
 pub use sockets::{BindError, Listen, Sockets};
 pub use storage::NoStore;
 

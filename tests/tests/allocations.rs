@@ -6,7 +6,10 @@
 use std::cell::Cell;
 
 use coracle_core::cluster::MemberConfig;
-use coracle_core::node::Command;
+use coracle_core::crypto::{Crypto as _, RustCrypto, SecretKey};
+use coracle_core::node::{Command, Config, Node};
+use coracle_core::rng::Seed;
+use coracle_core::time::Instant;
 use coracle_sim::{Choices, Faults, MILLISECOND, SECOND};
 use coracle_tests::cluster::{Cluster, Order, home};
 use coracle_tests::sim_node::PORT;
@@ -85,4 +88,29 @@ fn an_allocation_would_be_seen() {
     COUNTED.set((0, 0));
     count(&mut || drop(Vec::<u8>::with_capacity(9)));
     assert_eq!(COUNTED.get(), (1, 1));
+}
+
+/// What `coracle_core::node` says of memory ("Memory" on its page), in bytes.
+const fn documented(members: usize, streams: usize) -> usize {
+    2_050_000 + (members - 1) * (42_000 + 900 * streams)
+}
+
+#[test]
+fn a_node_needs_what_its_page_says() {
+    let mut close = true;
+    for (members, streams) in [(2, 16), (4, 128), (10, 128), (10, 512), (40, 32)] {
+        let mut node = None;
+        let info = allocation_counter::measure(|| {
+            let keys = (1..=members as u8).map(|n| SecretKey::from_bytes(&[n; 32]).unwrap());
+            let members = keys.map(|key| MemberConfig::new(RustCrypto.public_key(&key))).collect();
+            let own = SecretKey::from_bytes(&[1; 32]).unwrap();
+            let mut config = Config::new(own, Seed::new([0; 32]), members);
+            config.streams = streams;
+            node = Some(Node::new(Instant::ZERO, config).unwrap());
+        });
+        let (kept, said) = (info.bytes_current as usize, documented(members, streams));
+        println!("{members} members, {streams} streams: {kept} bytes, {said} by the page");
+        close &= kept <= said && kept * 10 > said * 8;
+    }
+    assert!(close, "correct the page, and `documented` here");
 }

@@ -8,11 +8,10 @@ use coracle_core::{
     limits::MAX_HINTS,
     node::{Command, Notice},
 };
-use coracle_tokio::Handle;
 use tokio::{sync::Notify, task::JoinSet, time};
 use tracing::debug;
 
-use super::peer_hint::HintName;
+use super::{peer_hint::HintName, runtime::Handle};
 
 /// Time between two queries while nothing fails.
 const AGAIN: Duration = Duration::from_secs(60);

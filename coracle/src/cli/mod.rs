@@ -17,6 +17,7 @@ mod output;
 mod peer_hint;
 mod record_view;
 mod run;
+mod runtime;
 mod watch;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -21,7 +21,7 @@ use coracle_core::{
     record::Record,
     refresh::Configured,
 };
-use coracle_tokio::{Listen, Sockets};
+use coracle_tokio::Listen;
 use serde_json::json;
 
 use super::{
@@ -32,6 +32,7 @@ use super::{
     membership::Membership,
     output::Output,
     peer_hint::PeerHint,
+    runtime::{Runtime, Sockets},
     watch::Watch,
 };
 
@@ -76,6 +77,9 @@ pub(super) struct Arguments {
     /// What the other operators see this node called (in Charon's peerinfo)
     #[arg(long, value_name = "NAME")]
     nickname: Option<String>,
+    /// The runtime under the node
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtime,
     /// Also tell of every dial and ping
     #[arg(long, short)]
     verbose: bool,
@@ -104,15 +108,16 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         // The node stores what it learns, and not what it was told: the next start may be without the flag.
         let records = arguments.peer.iter().filter_map(PeerHint::record);
         database.apply(&records.cloned().map(Change::Peer).collect::<Vec<_>>())?;
-        let sockets = Sockets::bind(&arguments.listen())?;
+        let sockets = Sockets::bind(arguments.runtime, arguments.listen())?;
         let mut live = Live::new(out, config.members.len().saturating_sub(1), arguments.verbose);
         for line in notes {
             live.tell(None, note(line))?;
         }
         let listening: Vec<String> = sockets
             .tcp_addresses()
+            .into_iter()
             .map(|a| format!("{a}/tcp"))
-            .chain(sockets.udp_addresses().map(|a| format!("{a}/udp")))
+            .chain(sockets.udp_addresses().into_iter().map(|a| format!("{a}/udp")))
             .collect();
         live.say(
             format!(
@@ -125,7 +130,7 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
         )?;
         let store = DatabaseStore(Arc::clone(&database));
         let info = config.info.clone();
-        let node = coracle_tokio::start(sockets, config, store).map_err(start_error)?;
+        let node = sockets.start(config, store).map_err(start_error)?;
         let hint_names = HintNames::start(arguments.peer.iter().filter_map(PeerHint::name), &node);
         let watch = Watch {
             node: &node,

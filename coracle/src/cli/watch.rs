@@ -7,7 +7,7 @@ use coracle_core::{
     crypto::PublicKey,
     node::{Command, LocalInfo, Notice, Snapshot},
 };
-use coracle_tokio::{Handle, Stopped};
+use coracle_tokio::Stopped;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -19,6 +19,7 @@ use super::{
     live::{Live, mark},
     membership::{Checked, Membership},
     run::{note, stop_signal},
+    runtime::Handle,
 };
 
 /// Time between two looks for a lock, while there is only a definition.
@@ -204,23 +205,28 @@ mod tests {
     use coracle_core::{
         cluster::MemberConfig,
         crypto::{Crypto as _, RustCrypto, SecretKey},
+        id::PeerId,
         node::Config,
         rng::Seed,
     };
-    use coracle_tokio::{Listen, NoStore, Sockets};
+    use coracle_tokio::{Listen, NoStore};
 
     use super::*;
-    use crate::cli::output::Output;
+    use crate::cli::{
+        output::Output,
+        runtime::{Runtime, Sockets},
+    };
 
     /// The process is to end with an error, so that whoever keeps it running hears of it.
     #[tokio::test]
     async fn a_node_that_stops_by_itself_is_an_error() {
         let secret = SecretKey::from_bytes(&[1; 32]).unwrap();
-        let members = vec![MemberConfig::new(RustCrypto.public_key(&secret))];
+        let own = RustCrypto.public_key(&secret);
+        let members = vec![MemberConfig::new(own)];
         let config = Config::new(secret, Seed::new([1; 32]), members);
         let any = "127.0.0.1:0".parse().unwrap();
-        let sockets = Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).unwrap();
-        let node = coracle_tokio::start(sockets, config, NoStore).unwrap();
+        let sockets = Sockets::bind(Runtime::Tokio, Listen { tcp: vec![any], udp: vec![any] }).unwrap();
+        let node = sockets.start(config, NoStore).unwrap();
         let other = node.clone();
         let stop = tokio::spawn(async move { other.shutdown().await });
         let directory = tempfile::tempdir().unwrap();
@@ -229,11 +235,11 @@ mod tests {
         let mut live = Live::new(&mut out, 0, false);
         let watch = Watch {
             node: &node,
-            own: RustCrypto.public_key(&SecretKey::from_bytes(&[1; 32]).unwrap()),
+            own,
             info: LocalInfo::new(),
             database: &database,
             membership: Membership::of(directory.path()),
-            names: Names::by_position([node.peer_id()]),
+            names: Names::by_position([PeerId::from_public_key(&own)]),
             hint_names: HintNames::start([], &node),
             live: &mut live,
         };

@@ -567,6 +567,14 @@ impl Mux {
         self.streams.iter_mut().flatten().find(|stream| stream.is(id))
     }
 
+    /// Frees the slot of a stream that is over, of which its user was not told yet and need not be; whether
+    /// there was one.
+    pub(super) fn forget_ended(&mut self, id: u32) -> bool {
+        let ended = |stream: &Stream| stream.id == id && matches!(stream.phase, Phase::Ended);
+        let slot = self.streams.iter_mut().find(|slot| slot.as_ref().is_some_and(ended));
+        slot.and_then(Option::take).is_some()
+    }
+
     pub(super) fn remove(&mut self, id: u32, end: StreamEnd) {
         let slot = self.streams.iter().position(|slot| slot.as_ref().is_some_and(|s| s.is(id)));
         if let Some(at) = slot {

@@ -132,6 +132,10 @@ impl Stream {
 
     /// When something about it is due.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
+        if matches!(self.phase, Phase::Reset | Phase::Ended) {
+            // Whatever limit it had: it only waits to be written, or told.
+            return None;
+        }
         earlier(self.deadline, self.app.as_ref().and_then(App::next_timeout))
     }
 

@@ -229,6 +229,9 @@ impl Channel {
     /// Ends a stream at once, in both directions. Nothing more is told of it. True when bytes in hand
     /// waited for it: offer them again.
     pub fn reset_stream(&mut self, id: u32) -> bool {
+        if self.mux.forget_ended(id) {
+            return false;
+        }
         let Some(stream) = self.mux.find(id) else { return false };
         let Some(app) = &mut stream.app else { return false };
         app.dropped = true;
@@ -237,6 +240,11 @@ impl Channel {
         let waited = self.mux.offer.is_some_and(|offer| offer.stream == id);
         self.mux.offer = self.mux.offer.filter(|_| !waited);
         waited
+    }
+
+    /// The end of a stream that is over is not told any more.
+    pub(crate) fn forget_end(&mut self, stream: u32) {
+        self.mux.forget_ended(stream);
     }
 
     /// Ends a stream with [`StreamEnd::Expired`](super::StreamEnd::Expired) at this time, if it is not over

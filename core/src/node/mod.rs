@@ -10,7 +10,18 @@
 //! - [`cluster`](crate::cluster) says whom to dial and whom to look up, and who is admitted;
 //! - [`handshake`](crate::handshake) and [`channel`](crate::channel) run on each connection.
 //!
-//! Nothing is allocated after [`Node::new`].
+//! # Memory
+//!
+//! Nothing is allocated after [`Node::new`]. On a 64-bit target a node of a cluster of `members`, with
+//! `streams` streams a channel ([`Config::streams`]), needs up to
+//!
+//! ```text
+//! 2,050,000 + (members - 1) * (42,000 + 900 * streams) bytes
+//! ```
+//!
+//! most of it discovery's tables. Beside that a driver has one buffer to poll into, and for each connection
+//! one to receive into ([`CHANNEL_READ_SIZE`](crate::limits::CHANNEL_READ_SIZE)), and for each stream
+//! that somebody reads slowly one of up to a window.
 
 mod action;
 mod config;
@@ -22,6 +33,8 @@ mod members;
 mod notice;
 mod poll;
 mod services;
+#[cfg(test)]
+mod sizes;
 mod store;
 mod streams;
 mod talk;

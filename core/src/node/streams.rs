@@ -247,10 +247,11 @@ impl<C: Crypto> Node<C> {
 
     /// Ends a stream at once, in both directions: the peer is told, and nothing more is told of it here.
     pub fn reset_stream(&mut self, stream: StreamId) {
-        if let Some((resume, channel)) = self.stream_channel(stream)
-            && channel.reset_stream(stream.number)
-        {
-            *resume = true;
+        if let Some((resume, channel)) = self.stream_channel(stream) {
+            *resume |= channel.reset_stream(stream.number);
+        } else if let Some(channel) = self.channel(stream.conn) {
+            // It is over already, which need not be told any more.
+            channel.forget_end(stream.number);
         }
     }
 

@@ -1,4 +1,4 @@
-//! A whole node of ours over tokio, and a log of what it told.
+//! A whole node of ours over the adapter beside this module, and a log of what it told.
 
 #![allow(dead_code)] // each test program uses another part of it
 
@@ -11,14 +11,14 @@ use coracle_core::{
     node::{Command, Config, Notice, Store},
     rng::Seed,
 };
-use coracle_tokio::{Handle, Listen, Sockets};
-use tokio::sync::broadcast;
+
+use super::adapter::{self, Handle, Listen, Notices, Sockets};
 
 /// How long anything may take on a machine that is busy otherwise. Nothing is asserted about time.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.unwrap_or_else(|_| panic!("no {what} in {DEADLINE:?}"))
+    adapter::timeout(DEADLINE, future).await.unwrap_or_else(|| panic!("no {what} in {DEADLINE:?}"))
 }
 
 pub(crate) fn secret(number: u8) -> SecretKey {
@@ -51,7 +51,7 @@ pub(crate) fn loopback() -> Listen {
 pub(crate) struct Running {
     pub(crate) handle: Handle,
     pub(crate) tcp: Vec<SocketAddr>,
-    notices: broadcast::Receiver<Notice>,
+    notices: Notices,
     /// What was told and not yet expected.
     log: Vec<Notice>,
 }
@@ -60,21 +60,11 @@ impl Running {
     pub(crate) fn start<S: Store>(config: Config, listen: &Listen, store: S) -> Self {
         let sockets = Sockets::bind(listen).unwrap();
         let tcp = sockets.tcp_addresses().collect();
-        let handle = coracle_tokio::start(sockets, config, store).unwrap();
-        let notices = handle.notices();
-        Self { handle, tcp, notices, log: Vec::new() }
+        Self::of(adapter::start(sockets, config, store).unwrap(), tcp)
     }
 
-    /// The same, and everything the node is told and does is written down.
-    pub(crate) fn start_recorded(
-        config: Config,
-        listen: &Listen,
-        recorder: coracle_tokio::recording::Recorder,
-    ) -> Self {
-        let sockets = Sockets::bind(listen).unwrap();
-        let tcp = sockets.tcp_addresses().collect();
-        let handle =
-            coracle_tokio::start_recorded(sockets, config, coracle_tokio::NoStore, recorder).unwrap();
+    /// A node that was started otherwise, and listens here.
+    pub(crate) fn of(handle: Handle, tcp: Vec<SocketAddr>) -> Self {
         let notices = handle.notices();
         Self { handle, tcp, notices, log: Vec::new() }
     }
@@ -82,7 +72,7 @@ impl Running {
     /// Waits for a notice, earlier ones included. It counts once.
     pub(crate) async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Notice) -> Option<T>) -> T {
         let mut checked = 0;
-        let found = tokio::time::timeout(DEADLINE, async {
+        let found = adapter::timeout(DEADLINE, async {
             loop {
                 while let Some(notice) = self.log.get(checked) {
                     if let Some(found) = pick(notice) {
@@ -91,20 +81,27 @@ impl Running {
                     }
                     checked += 1;
                 }
-                self.log.push(self.notices.recv().await.unwrap());
+                let notice = adapter::next(&mut self.notices).await.expect("no notice is missed");
+                self.log.push(notice.expect("the node runs"));
             }
         })
         .await;
         let id = self.handle.peer_id();
-        found.unwrap_or_else(|_| panic!("node {id}: no {what}; told {:#?}", self.log))
+        found.unwrap_or_else(|| panic!("node {id}: no {what}; told {:#?}", self.log))
     }
 
     /// Everything told that was not expected, up to now.
     pub(crate) fn told(&mut self) -> &[Notice] {
-        while let Ok(notice) = self.notices.try_recv() {
+        while let Some(notice) = adapter::try_next(&mut self.notices) {
             self.log.push(notice);
         }
         &self.log
+    }
+
+    /// Forgets what was told up to now.
+    pub(crate) fn forget(&mut self) {
+        self.told();
+        self.log.clear();
     }
 
     pub(crate) async fn channel_up(&mut self, with: PeerId) -> Up {
@@ -113,6 +110,11 @@ impl Running {
             _ => None,
         })
         .await
+    }
+
+    pub(crate) async fn channel_down(&mut self) {
+        self.expect("end of a channel", |notice| matches!(notice, Notice::ChannelDown { .. }).then_some(()))
+            .await;
     }
 
     /// Waits for `count` answered pings.

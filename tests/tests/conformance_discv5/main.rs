@@ -12,6 +12,8 @@
 // The helpers below are test code too; the lints know only functions with `#[test]`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/on_tokio.rs"]
+mod adapter;
 mod bench;
 mod line;
 #[path = "../common/node.rs"]

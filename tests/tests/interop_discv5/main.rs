@@ -6,6 +6,8 @@
 // The helpers below are test code too; the lints know only functions with `#[test]`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/on_tokio.rs"]
+mod adapter;
 mod bootnode;
 mod messages;
 mod network;

@@ -29,6 +29,7 @@ use super::{
     live::Live,
     output::Output,
     run::stop_signal,
+    runtime::{self, Runtime},
 };
 
 /// Operators in the demo, and those that move, by index.
@@ -44,9 +45,34 @@ const NO_LOOK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// The runtime under the operators
+    #[arg(long, value_enum, default_value_t)]
+    runtime: Runtimes,
     /// Also tell of every dial and ping
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// Which runtimes the operators run over.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Runtimes {
+    /// All over tokio
+    #[default]
+    Tokio,
+    /// All over async-std, which is no longer developed
+    AsyncStd,
+    /// The first and the third over tokio, the second and the fourth over async-std
+    Mixed,
+}
+
+impl Runtimes {
+    const fn of(self, operator: usize) -> Runtime {
+        match self {
+            Self::AsyncStd => Runtime::AsyncStd,
+            Self::Mixed if operator % 2 == 1 => Runtime::AsyncStd,
+            Self::Tokio | Self::Mixed => Runtime::Tokio,
+        }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, out: &mut Output) -> Result<ExitCode, CliError> {
@@ -57,7 +83,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut Output) -> Result<ExitCode, C
     let live = Live::new(out, OPERATORS, arguments.verbose);
     runtime.block_on(async {
         tokio::select! {
-            result = Demo::play(live) => result,
+            result = Demo::play(live, arguments.runtime) => result,
             () = stop_signal() => Err(CliError::failed("the demo was stopped", "let it run to its end: it takes seconds")),
         }
     })
@@ -75,8 +101,8 @@ struct Demo<'a> {
 }
 
 impl<'a> Demo<'a> {
-    async fn play(live: Live<'a>) -> Result<ExitCode, CliError> {
-        let mut demo = Self::make(live)?;
+    async fn play(live: Live<'a>, runtimes: Runtimes) -> Result<ExitCode, CliError> {
+        let mut demo = Self::make(live, runtimes)?;
         for index in 0..OPERATORS {
             demo.start(index)?;
         }
@@ -96,7 +122,7 @@ impl<'a> Demo<'a> {
     }
 
     /// Makes keys, records with addresses, and the lock; binds the sockets those addresses name.
-    fn make(mut live: Live<'a>) -> Result<Self, CliError> {
+    fn make(mut live: Live<'a>, runtimes: Runtimes) -> Result<Self, CliError> {
         let directory = tempfile::Builder::new().prefix("coracle-demo-").tempdir().map_err(|error| {
             CliError::failed(
                 format!("cannot make a temporary directory: {error}"),
@@ -105,7 +131,7 @@ impl<'a> Demo<'a> {
         })?;
         let mut operators = Vec::new();
         for index in 0..OPERATORS {
-            operators.push(Operator::make(index, directory.path())?);
+            operators.push(Operator::make(index, runtimes.of(index), directory.path())?);
         }
         let file = deal(&operators)?;
         let names = Names::by_position(operators.iter().map(Operator::peer_id));

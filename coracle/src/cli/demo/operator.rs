@@ -19,10 +19,13 @@ use coracle_core::{
     node::{ChannelView, Notice, Snapshot},
     record::{Addresses, Builder, Record},
 };
-use coracle_tokio::{BindError, Handle, Listen, Sockets};
+use coracle_tokio::{BindError, Listen};
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
-use super::CliError;
+use super::{
+    CliError,
+    runtime::{Handle, Runtime, Sockets},
+};
 
 /// Something that an operator's node said.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(super) struct Told {
 pub(super) struct Operator {
     pub(super) name: String,
     index: usize,
+    runtime: Runtime,
     pub(super) secret: SecretKey,
     /// The record in the cluster lock.
     pub(super) first_record: Record,
@@ -47,10 +51,10 @@ pub(super) struct Operator {
 
 impl Operator {
     /// Makes the key and the record; the sockets are bound first, so that the record is true.
-    pub(super) fn make(index: usize, directory: &Path) -> Result<Self, CliError> {
+    pub(super) fn make(index: usize, runtime: Runtime, directory: &Path) -> Result<Self, CliError> {
         let data_dir = DataDir::new(directory.join(format!("operator-{}", index + 1)));
         let secret = key_file::create(&data_dir.key_file())?;
-        let (ip, sockets) = bind(own_ip(index, 1))?;
+        let (ip, sockets) = bind(runtime, own_ip(index, 1))?;
         let identity = Identity::new(RustCrypto, secret.clone());
         let bound = sockets.bound();
         let addresses =
@@ -62,6 +66,7 @@ impl Operator {
         let mut operator = Self {
             name: format!("operator {}", index + 1),
             index,
+            runtime,
             secret,
             first_record,
             data_dir,
@@ -91,9 +96,10 @@ impl Operator {
         config.ping_interval = std::time::Duration::from_secs(1);
         let sockets = match self.sockets.take() {
             Some(sockets) => sockets,
-            None => bind(self.ip)?.1,
+            None => bind(self.runtime, self.ip)?.1,
         };
-        let handle = coracle_tokio::start(sockets, config, DatabaseStore(database))
+        let handle = sockets
+            .start(config, DatabaseStore(database))
             .map_err(|error| CliError::failed(error, "report this as a bug"))?;
         let mut notices = handle.notices();
         let operator = self.index;
@@ -119,7 +125,7 @@ impl Operator {
 
     /// Takes another address and other ports.
     pub(super) fn move_away(&mut self) -> Result<(), CliError> {
-        let (ip, sockets) = bind(own_ip(self.index, 2))?;
+        let (ip, sockets) = bind(self.runtime, own_ip(self.index, 2))?;
         self.ip = ip;
         self.hold(sockets);
         Ok(())
@@ -153,10 +159,9 @@ impl Operator {
     }
 
     fn hold(&mut self, sockets: Sockets) {
-        let text = |mut addresses: Box<dyn Iterator<Item = SocketAddr> + '_>| {
-            addresses.next().map_or_else(String::new, |address| address.to_string())
-        };
-        self.listening = (text(Box::new(sockets.tcp_addresses())), text(Box::new(sockets.udp_addresses())));
+        let text =
+            |addresses: Vec<SocketAddr>| addresses.first().map_or_else(String::new, SocketAddr::to_string);
+        self.listening = (text(sockets.tcp_addresses()), text(sockets.udp_addresses()));
         self.sockets = Some(sockets);
     }
 }
@@ -167,10 +172,10 @@ fn own_ip(index: usize, place: u8) -> Ipv4Addr {
 }
 
 /// Binds free ports of `ip`, or of 127.0.0.1 where the system has no other loopback address.
-fn bind(ip: Ipv4Addr) -> Result<(Ipv4Addr, Sockets), BindError> {
+fn bind(runtime: Runtime, ip: Ipv4Addr) -> Result<(Ipv4Addr, Sockets), BindError> {
     let at = |ip: Ipv4Addr| {
         let any = SocketAddr::new(IpAddr::V4(ip), 0);
-        Sockets::bind(&Listen { tcp: vec![any], udp: vec![any] }).map(|sockets| (ip, sockets))
+        Sockets::bind(runtime, Listen { tcp: vec![any], udp: vec![any] }).map(|sockets| (ip, sockets))
     };
     match at(ip) {
         Err(error) if error.source.kind() == io::ErrorKind::AddrNotAvailable => at(Ipv4Addr::LOCALHOST),

@@ -1,0 +1,105 @@
+//! What the embedder holds: commands in, notices and snapshots out.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_std::channel;
+use coracle_core::{
+    id::PeerId,
+    node::{Command, Notice, ProtocolId, RequestError, RequestId, Snapshot},
+};
+use futures::channel::oneshot;
+
+use crate::{
+    driver::Opened,
+    peer_stream::{Gone, Incoming, OpenError, PeerStream},
+};
+
+/// The node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// A message to the driver.
+#[derive(Debug)]
+pub(crate) enum ToDriver {
+    Request(Command, oneshot::Sender<Result<RequestId, RequestError>>),
+    Snapshot(oneshot::Sender<Snapshot>),
+    Open(PeerId, ProtocolId, Opened),
+}
+
+/// A running node. Clones hold the same node; when the last one is dropped it shuts down.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) peer_id: PeerId,
+    pub(crate) to: channel::Sender<ToDriver>,
+    /// The driver has the only sender, so that the notices end when the node does.
+    pub(crate) notices: async_broadcast::InactiveReceiver<Notice>,
+    /// Subscribed before the driver ran: goes to whoever asks first.
+    pub(crate) from_start: Arc<Mutex<Option<async_broadcast::Receiver<Notice>>>>,
+    /// Goes to whoever asks first.
+    pub(crate) incoming: Arc<Mutex<Option<Incoming>>>,
+    /// Closed once the driver has ended and everything is stored.
+    pub(crate) stopped: channel::Receiver<Infallible>,
+}
+
+impl Handle {
+    /// The node's own peer id.
+    pub const fn peer_id(&self) -> PeerId {
+        self.peer_id
+    }
+
+    /// Everything the node tells: the first time this is called from the node's start on (the node
+    /// runs already when the embedder gets this handle), later from now on. A receiver that falls
+    /// more than 1,024 notices behind misses the oldest and is told so; the node never waits for it.
+    ///
+    /// The receiver says [`Closed`](async_broadcast::RecvError::Closed) once the node has stopped,
+    /// whether it was asked to or not, and everything it told before has been received.
+    pub fn notices(&self) -> async_broadcast::Receiver<Notice> {
+        let mut from_start = self.from_start.lock().unwrap_or_else(PoisonError::into_inner);
+        from_start.take().unwrap_or_else(|| self.notices.activate_cloned())
+    }
+
+    /// Asks the node for something. The outer error says that it has stopped, the inner one why it
+    /// refuses.
+    pub async fn request(&self, command: Command) -> Result<Result<RequestId, RequestError>, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.to.send(ToDriver::Request(command, answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Opens a stream to a member for one of the protocols that the node was configured with. Returns when
+    /// the member has agreed to it.
+    ///
+    /// # Errors
+    /// The node refuses, or the stream or the node ended before that.
+    pub async fn open(&self, peer: PeerId, protocol: ProtocolId) -> Result<PeerStream, OpenError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.to.send(ToDriver::Open(peer, protocol, answer)).await;
+        sent.map_err(|_| Gone::Stopped)?;
+        answered.await.map_err(|_| Gone::Stopped)?
+    }
+
+    /// The streams that members open: for whoever asks first, `None` later. Members' streams are reset once
+    /// it is dropped.
+    pub fn incoming(&self) -> Option<Incoming> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How things stand now.
+    pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
+        let (answer, answered) = oneshot::channel();
+        self.to.send(ToDriver::Snapshot(answer)).await.map_err(|_| Stopped)?;
+        answered.await.map_err(|_| Stopped)
+    }
+
+    /// Closes every channel in good order, finishes what is being stored, and frees the sockets.
+    /// Returns when that is done; at once when the node has stopped already.
+    pub async fn shutdown(&self) {
+        let _ = self.request(Command::Shutdown).await;
+        // The only answer there is: the other end is gone.
+        let _ = self.stopped.recv().await;
+    }
+}

@@ -1,0 +1,107 @@
+//! Drives a Coracle [`Node`] over async-std: sockets, timers, storage.
+//!
+//! This crate holds no protocol decision. It binds, reads, hands over, polls, writes and sleeps;
+//! what it does with a packet or a connection is whatever the node's next action says.
+//!
+//! ```no_run
+//! use async_broadcast::RecvError;
+//! use coracle_async_std::{Listen, NoStore, Sockets};
+//! use coracle_core::{crypto::SecretKey, node::{Config, Notice}, rng::Seed};
+//!
+//! # async fn run(config: Config) -> Result<(), coracle_async_std::StartError> {
+//! let listen = Listen { tcp: vec!["0.0.0.0:3610".parse().unwrap()], udp: vec!["0.0.0.0:3630".parse().unwrap()] };
+//! let sockets = Sockets::bind(&listen)?;
+//! let node = coracle_async_std::start(sockets, config, NoStore)?;
+//! let mut notices = node.notices();
+//! loop {
+//!     match notices.recv().await {
+//!         Ok(Notice::ChannelUp { peer, endpoint, origin, .. }) => {
+//!             println!("{peer} at {endpoint}, known from {origin}");
+//!         }
+//!         Ok(_) => {}
+//!         Err(RecvError::Overflowed(missed)) => println!("{missed} notices were missed"),
+//!         Err(RecvError::Closed) => break, // the node has stopped
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Streams to members go through the same handle, once the configuration names protocols for them:
+//!
+//! ```no_run
+//! use coracle_core::{id::PeerId, node::ProtocolId};
+//! use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+//!
+//! // `config.protocols = vec!["/example/time/1.0.0".into()]`: the positions are the protocols' numbers.
+//! const TIME: ProtocolId = ProtocolId(0);
+//!
+//! async fn ask(node: &coracle_async_std::Handle, member: PeerId) -> Result<String, Box<dyn std::error::Error>> {
+//!     let mut stream = node.open(member, TIME).await?;
+//!     stream.write_all(b"now?").await?;
+//!     stream.close().await?; // we send no more; the answer still comes
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer).await?;
+//!     Ok(answer)
+//! }
+//!
+//! async fn answer(node: &coracle_async_std::Handle) -> std::io::Result<()> {
+//!     let Some(mut incoming) = node.incoming() else { return Ok(()) };
+//!     while let Some(mut stream) = incoming.accept().await {
+//!         let mut question = String::new();
+//!         stream.read_to_string(&mut question).await?;
+//!         stream.write_all(b"noon").await?;
+//!         stream.close().await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! async-std is no longer developed; this crate is for those who still use it, and the only one that
+//! knows it. Files, names and order are those of `coracle-tokio`, so that the two read side by side.
+//! To move to smol, see `tests/examples/smol.rs`.
+//!
+//! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
+//! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
+//! `storage` (the store's thread), `handle` (what the embedder holds).
+
+mod driver;
+mod handle;
+mod log;
+mod peer_stream;
+mod sockets;
+mod storage;
+mod stream;
+
+pub use handle::{Handle, Stopped};
+pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
+pub use sockets::{BindError, Listen, Sockets};
+pub use storage::NoStore;
+
+use coracle_core::node::{Config, ConfigError, Node, Store};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The node's configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The storage thread could not be started.
+    #[error("cannot start the storage thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Starts a node on async-std's executor. The ports of `sockets` go into the configuration;
+/// what it held there is replaced.
+///
+/// Dropping the handle, and every clone of it, shuts the node down in good order.
+pub fn start<S: Store>(sockets: Sockets, mut config: Config, store: S) -> Result<Handle, StartError> {
+    config.bound = sockets.bound();
+    let clock = driver::Clock::start();
+    let node = Node::new(clock.now(), config)?;
+    let storage = storage::Storage::start(store).map_err(StartError::Thread)?;
+    Ok(driver::Driver::spawn(node, sockets, storage, clock))
+}

@@ -1,0 +1,12 @@
+//! What every adapter must do. `adapter` is the one under test.
+
+use super::adapter;
+
+mod cancellation;
+mod leaks;
+mod lifecycle;
+pub(crate) mod mesh;
+#[path = "../../common/node.rs"]
+pub(crate) mod node;
+mod storage;
+mod streams;
