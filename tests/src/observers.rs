@@ -273,7 +273,13 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
         }
         Seen::ChannelDown { peer, conn, reason } => {
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
-            book.channels.down(node, *peer, *conn, *reason)?;
+            // Of two processes with one key each knows its own channels only.
+            let own = PeerId::from_public_key(&book.entries[&node].public_key);
+            let shared = book.shared_keys.contains(peer) || book.shared_keys.contains(&own);
+            let both_closed = book.channels.down(node, *peer, *conn, *reason);
+            if !shared {
+                both_closed?;
+            }
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);

@@ -193,17 +193,26 @@ impl Plan {
     ///
     /// Of two operators at least one can be reached. There is a bootnode that all know, or an operator that can
     /// be reached and never moves. And those who do not notice that they moved, where more than their own dialling
-    /// is needed, have enough members who stayed to tell them: the quorum of votes.
+    /// is needed, have enough members who stayed to tell them: the quorum of votes. Who moves and had a second
+    /// process with its key cannot be reached by its record: two processes do not race upwards (rule E5), and what
+    /// the others hold for the newest may be that of the one that is gone.
     #[must_use]
     pub fn leaves_a_way(&self) -> bool {
         let natted = |operator: u8| self.nats.iter().find(|nat| nat.operator == operator);
-        let hidden = |operator: u8| natted(operator).is_some_and(|nat| !nat.forwarded);
         let moves = |operator: u8| {
             self.incidents.iter().any(|incident| match incident.what {
                 What::Move { operator: mover } => mover == operator,
                 What::MoveAll => true,
                 _ => false,
             })
+        };
+        // Of a key that two processes had, the others may hold the record of the one that is gone.
+        let twin = |operator: u8| {
+            let of = |what: &What| matches!(what, What::Twin { operator: whose, .. } if *whose == operator);
+            self.incidents.iter().any(|incident| of(&incident.what))
+        };
+        let hidden = |operator: u8| {
+            natted(operator).is_some_and(|nat| !nat.forwarded) || (twin(operator) && moves(operator))
         };
         let count =
             |which: &dyn Fn(u8) -> bool| (0..self.operators).filter(|operator| which(*operator)).count();

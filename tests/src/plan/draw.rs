@@ -8,7 +8,7 @@ use super::{BehindNat, Incident, NatKind, OffClock, Plan, Rate, What};
 const CHAOS_MS: u64 = 45_000;
 
 /// The narrowest link, in KiB a second.
-const LEAST_KIB: u64 = 4;
+const LEAST_KIB: u64 = 1;
 
 /// The most that is drawn for each of [`Rates::each`](super::Rates::each).
 const MOST: [(&str, u64); 17] = [
@@ -27,7 +27,7 @@ const MOST: [(&str, u64); 17] = [
     ("disk-jitter", 200),
     ("stall", 20_000),
     ("disk-reorder", 1_000_000),
-    ("bandwidth", 60),
+    ("bandwidth", 15),
     ("disk-tear", 1_000_000),
 ];
 
@@ -147,8 +147,8 @@ fn nats(choices: &mut Choices, operators: u8) -> Vec<BehindNat> {
         // Some forget quickly, and some have hardly more room than a full mesh takes.
         let mut hurry = choices.lane("plan.nat_room", u64::from(operator));
         let idle_ms = if hurry.chance(MILLION / 2) { hurry.between(2_000, 20_000) } else { 0 };
-        let enough = 3 * u16::from(operators) + 3;
-        let spare = u16::from(hurry.choose(8).to_le_bytes()[0]);
+        let enough = 2 * u16::from(operators) + 1;
+        let spare = u16::from(hurry.choose(4).to_le_bytes()[0]);
         let room = if idle_ms > 0 && hurry.chance(MILLION / 2) { enough + spare } else { 0 };
         nats.push(BehindNat { operator, kind, forwarded, idle_ms, room });
     }
