@@ -218,7 +218,7 @@ fn lost_database_1970(seed: u64) -> Plan {
             *clock_behind_ms = u64::MAX;
         }
     }
-    // One comes back where it was, and takes its own record from the others; two come back elsewhere.
+    // One comes back where it was, and signs the same record again; two come back elsewhere, with a number used.
     plan.with(24_500, What::Move { operator: 2 }).with(34_500, What::Move { operator: 3 })
 }
 
