@@ -1,6 +1,7 @@
 //! What the tests of the whole share: real nodes in the simulator, and observers that watch them from outside.
 //!
 //! - [`sim_node`]: a [`coracle_core::node::Node`] as a machine of `coracle-sim`;
+//! - [`slots`]: its database on a disk that tears what was not confirmed;
 //! - [`intruder`]: a machine that knows a key and dials where it is not wanted;
 //! - [`observers`]: the rules of the design that hold after every event;
 //! - [`golden`]: hashes that must not change by accident;
@@ -27,6 +28,7 @@ pub mod run;
 pub mod search;
 pub mod shrink;
 pub mod sim_node;
+pub mod slots;
 pub mod story;
 #[cfg(feature = "symbolic")]
 pub mod symbolic;
