@@ -14,6 +14,7 @@ mod floods;
 mod forge;
 mod ledger;
 mod meter;
+mod sessions;
 mod table;
 mod world;
 

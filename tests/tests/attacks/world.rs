@@ -57,6 +57,8 @@ pub(crate) enum Order {
     Talk(Record),
     FindNode(Record, Vec<u16>),
     LookUp(NodeId),
+    /// Keeps all datagrams that come from now on.
+    Tape,
 }
 
 /// What a node told.
@@ -108,7 +110,14 @@ impl Node {
         let Self { discovery, told, .. } = self;
         let begun = match order {
             Order::Add(record, member) => return discovery.add_record(now, record, *member).unwrap(),
-            Order::LookUp(target) => return drop(discovery.lookup(now, *target).unwrap()),
+            Order::LookUp(target) => {
+                discovery.lookup(now, *target).unwrap();
+                return;
+            }
+            Order::Tape => {
+                self.tape = Some(Vec::new());
+                return;
+            }
             Order::Ping(to) => discovery.ping(now, to),
             Order::Talk(to) => discovery.talk(now, to, TALK, b"question"),
             Order::FindNode(to, distances) => discovery.find_node(now, to, distances),
