@@ -19,7 +19,13 @@ pub(crate) fn junk(src: NodeId, dest: NodeId, len: usize, rng: &mut Rng) -> Vec<
 }
 
 /// A handshake packet with a made-up signature, around a point that is one, and a record if one is given.
-pub(crate) fn handshake(src: NodeId, dest: NodeId, point: &[u8; 33], record: &[u8], rng: &mut Rng) -> Vec<u8> {
+pub(crate) fn handshake(
+    src: NodeId,
+    dest: NodeId,
+    point: &[u8; 33],
+    record: &[u8],
+    rng: &mut Rng,
+) -> Vec<u8> {
     let mut buf = [0; MAX_PACKET_SIZE];
     let mut signature = [1; 64];
     // Below the group's order, so that it is not refused by its form.

@@ -104,7 +104,10 @@ impl Ledger {
                 self.to_unverified += len as u64;
                 let level = challenges.add(1, CHALLENGES_PER_PREFIX_SECOND.into(), now);
                 self.most_challenges = self.most_challenges.max(level);
-                assert!(level <= u64::from(CHALLENGES_PER_PREFIX), "{level} WHOAREYOUs to the network of {to}");
+                assert!(
+                    level <= u64::from(CHALLENGES_PER_PREFIX),
+                    "{level} WHOAREYOUs to the network of {to}"
+                );
             }
             BEGINNING => {
                 account.begun += len as u64;

@@ -14,7 +14,10 @@ mod floods;
 mod forge;
 mod ledger;
 mod meter;
+mod poison;
+mod puppet;
 mod sessions;
+mod sybils;
 mod table;
 mod world;
 

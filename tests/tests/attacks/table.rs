@@ -1,9 +1,6 @@
 //! What each test prints: counts.
 
-use crate::{
-    meter::Meter,
-    world::Node,
-};
+use crate::{meter::Meter, world::Node};
 
 /// Successes of so many.
 pub(crate) struct Row(&'static str, u64, u64);
@@ -16,10 +13,8 @@ pub(crate) const fn row(what: &'static str, of: u64, all: u64) -> Row {
 pub(crate) fn print(attack: &str, packets: u64, node: &Node, rows: &[Row]) {
     let counters = format!("{:?}", node.counters());
     let body = counters.trim_start_matches("Counters { ").trim_end_matches(" }");
-    let dropped: Vec<_> = body
-        .split(", ")
-        .filter(|entry| !entry.ends_with(": 0") && !entry.contains("_bytes"))
-        .collect();
+    let dropped: Vec<_> =
+        body.split(", ").filter(|entry| !entry.ends_with(": 0") && !entry.contains("_bytes")).collect();
     println!("| {attack} | {packets} packets");
     println!("|   counters: {}", dropped.join(", "));
     for Row(what, of, all) in rows {
@@ -30,7 +25,10 @@ pub(crate) fn print(attack: &str, packets: u64, node: &Node, rows: &[Row]) {
         "|   memory: {} bytes before, {} more at the most during, {} allocations",
         meter.at_start, meter.above, meter.allocations
     );
-    println!("|   worst datagram: {} operations on the curve, {} other", meter.worst.points, meter.worst.symmetric);
+    println!(
+        "|   worst datagram: {} operations on the curve, {} other",
+        meter.worst.points, meter.worst.symmetric
+    );
     for (name, stretch) in [("first", meter.stretches.first()), ("last", whole(meter).last())] {
         let Some(stretch) = stretch else { continue };
         let (points, other) = stretch.per_packet();

@@ -94,7 +94,8 @@ impl Node {
         let record = record(&identity, at);
         let rng = Seed::new(seed).stream("discovery");
         let mut made = None;
-        let info = allocation_counter::measure(|| made = Some(Discovery::new(Config::default(), &record, rng)));
+        let info =
+            allocation_counter::measure(|| made = Some(Discovery::new(Config::default(), &record, rng)));
         let mut discovery = made.unwrap();
         assert!(discovery.accept_talk(TALK));
         let meter = Meter { at_start: info.bytes_current, ..Meter::default() };
@@ -210,13 +211,7 @@ impl Machine for Host {
         }
     }
 
-    fn handle_datagram(
-        &mut self,
-        cx: &mut Cx<'_>,
-        local: SocketAddr,
-        from: SocketAddr,
-        bytes: &mut [u8],
-    ) {
+    fn handle_datagram(&mut self, cx: &mut Cx<'_>, local: SocketAddr, from: SocketAddr, bytes: &mut [u8]) {
         match self {
             Self::Node(node) => node.datagram(cx, from, bytes),
             Self::Foe { foe, .. } => foe.hear(cx, local, from, bytes),
@@ -282,11 +277,17 @@ pub(crate) fn add_node(world: &mut World, key: u8, ip: [u8; 4], at_start: Vec<Or
 }
 
 /// Adds a foe at these addresses, listening on these ports. It cannot start a second time.
-pub(crate) fn add_foe(world: &mut World, ips: Vec<[u8; 4]>, ports: Vec<u16>, foe: impl Foe + 'static) -> HostId {
+pub(crate) fn add_foe(
+    world: &mut World,
+    ips: Vec<[u8; 4]>,
+    ports: Vec<u16>,
+    foe: impl Foe + 'static,
+) -> HostId {
     let mut foe: Option<Box<dyn Foe>> = Some(Box::new(foe));
     let addresses = ips.into_iter().map(IpAddr::from).collect();
     let config = coracle_sim::NodeConfig { addresses, clock: coracle_sim::Clock::default() };
-    let factory = move |_: coracle_sim::Boot<'_>| Host::Foe { foe: foe.take().unwrap(), ports: ports.clone() };
+    let factory =
+        move |_: coracle_sim::Boot<'_>| Host::Foe { foe: foe.take().unwrap(), ports: ports.clone() };
     world.add_node(config, factory).unwrap()
 }
 
