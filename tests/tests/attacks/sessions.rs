@@ -93,6 +93,11 @@ fn junk_at_a_live_session() {
         assert_eq!((told.answered, told.failed), (told.asked, 0));
         assert!(node.discovery.has_session(&peer.node_id(), peer.udp_endpoints().next().unwrap()));
         assert!(node.counters().undecryptable >= sent / 4);
+        // Every guessed challenge was refused, also those that named the place of a request under way.
+        assert!(
+            node.counters().challenge_unsolicited >= sent / 2 / 6 - 1
+                && node.counters().challenge_conflict == 0
+        );
         assert_eq!((node.meter.allocations, node.meter.above), (0, 0));
     }
     // The keys are still those of before: nothing was established anew.
