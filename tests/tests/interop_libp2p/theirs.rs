@@ -165,7 +165,7 @@ impl Theirs {
 
     /// Waits for the next answer, whichever question it is to.
     pub(crate) async fn answer(&mut self) -> Vec<u8> {
-        self.expect("answer", |told| match told {
+        self.expect_within(PATIENCE, "answer", |told| match told {
             Told::Answered(answer) => Some(answer.clone()),
             Told::NotAnswered(why) => panic!("{why}"),
             _ => None,
@@ -174,9 +174,18 @@ impl Theirs {
     }
 
     /// Waits for something to be told, what was told earlier included. It counts once.
-    pub(crate) async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Told) -> Option<T>) -> T {
+    pub(crate) async fn expect<T>(&mut self, what: &str, pick: impl FnMut(&Told) -> Option<T>) -> T {
+        self.expect_within(DEADLINE, what, pick).await
+    }
+
+    async fn expect_within<T>(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut pick: impl FnMut(&Told) -> Option<T>,
+    ) -> T {
         let mut checked = 0;
-        let found = tokio::time::timeout(DEADLINE, async {
+        let found = tokio::time::timeout(limit, async {
             loop {
                 while let Some(told) = self.log.get(checked) {
                     if let Some(found) = pick(told) {
