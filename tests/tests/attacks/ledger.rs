@@ -79,17 +79,6 @@ impl Ledger {
         self.verified.insert(at);
     }
 
-    pub(crate) fn of_network(&self, network: IpAddr) -> Account {
-        let mut sum = Account::default();
-        for account in self.accounts.iter().filter(|(at, _)| prefix(at.ip()) == network).map(|(_, a)| a) {
-            sum.came += account.came;
-            sum.answered += account.answered;
-            sum.begun += account.begun;
-            sum.went += account.went;
-        }
-        sum
-    }
-
     /// A packet goes out at `now`: every rule of the design holds at this very moment.
     pub(crate) fn goes(&mut self, to: SocketAddr, len: usize, now: u64) {
         let account = self.accounts.entry(to).or_default();
