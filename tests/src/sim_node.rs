@@ -153,7 +153,6 @@ pub struct SimNode {
     conns: BTreeMap<StreamId, ConnId>,
     links: BTreeMap<StreamId, Link>,
     writes: BTreeMap<WriteId, StoreId>,
-    accepted: u64,
     buf: Vec<u8>,
 }
 
@@ -196,7 +195,6 @@ impl SimNode {
             conns: BTreeMap::new(),
             links: BTreeMap::new(),
             writes: BTreeMap::new(),
-            accepted: 0,
             buf: vec![0; CHANNEL_READ_SIZE],
         }
     }
@@ -255,10 +253,10 @@ impl SimNode {
                 }
             }
             SimEvent::Accepted { stream, remote, .. } => {
-                let conn = ConnId::accepted(self.accepted);
-                self.accepted += 1;
+                let now = time(cx);
+                let conn = self.call(|node| node.accept(now, remote));
                 self.open(conn, stream);
-                self.event(cx, Event::Accepted { conn, from: remote });
+                self.act(cx);
             }
             SimEvent::DialFailed { stream, reason } => {
                 if let Some(conn) = self.forget(stream) {
