@@ -9,9 +9,47 @@
 //! - `bls` (feature `bls`) has validators' keys and signatures, and keys shared among operators;
 //! - `keystore` and `create` (feature `create`) make whole clusters for tests.
 //!
-//! The feature `program`, on by default, builds the program and all of that. A library user writes
-//! `default-features = false`, and adds `bls` to have the BLS parts of cluster files checked: without it they are
+//! # An operator's node, from its directory
+//!
+#![cfg_attr(feature = "program", doc = "```no_run")]
+#![cfg_attr(not(feature = "program"), doc = "```ignore")]
+//! use coracle::{data_dir::DataDir, database::Database, files, host, key_file};
+//! use coracle_tokio::{Listen, Sockets};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = DataDir::new(".charon");
+//! dir.check_key_lock(std::time::SystemTime::now())?; // a Charon that runs has the key already
+//! let secret = key_file::load(&dir.key_file())?;
+//!
+//! let path = dir.cluster_file().ok_or("neither a lock nor a definition")?;
+//! let file = files::read_cluster_file(&path)?;
+//! if let Some(check) = file.verify().failed().next() {
+//!     return Err(format!("{}: {check:?}", path.display()).into());
+//! }
+//!
+//! let database = std::sync::Arc::new(Database::open(&dir.database())?);
+//! let config = host::configure(secret, &file, &database)?;
+//! let listen = Listen { tcp: vec!["0.0.0.0:3610".parse()?], udp: vec!["0.0.0.0:3630".parse()?] };
+//! let store = host::DatabaseStore(database);
+//! let node = coracle_tokio::start(Sockets::bind(&listen)?, config, store)?;
+//! println!("{} runs", node.peer_id());
+//! node.stopped().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `program` | yes | the program `coracle`, both adapters, and all below |
+//! | `create` | with `program` | clusters for tests: `create`, `keystore` |
+//! | `bls` | with `create` | the BLS parts of cluster files are checked; brings in C and assembly |
+//!
+//! A library user writes `default-features = false`, and adds `bls` if needed: without it those parts are
 //! reported as not checked, and neither C nor assembly is compiled.
+//!
+//! No type of redb, serde or blst is part of the interface. Foreign types that are: those of `coracle-core`.
 
 #[cfg(feature = "bls")]
 pub mod bls;

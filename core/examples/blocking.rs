@@ -23,7 +23,7 @@ use coracle_core::{
     cluster::MemberConfig,
     crypto::{Crypto as _, RustCrypto, SecretKey},
     limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
-    node::{Action, Config, ConnId, DialError, Event, Node, Notice},
+    node::{Action, Config, ConnId, DialError, Event, Node, Notice, ReceiveBuffer},
     refresh::{Bound, Configured},
     rng::Seed,
     time::Instant,
@@ -32,7 +32,7 @@ use coracle_core::{
 /// A TCP connection, with what was received and not taken, and what was not written yet.
 struct Connection {
     stream: TcpStream,
-    received: Vec<u8>,
+    received: ReceiveBuffer,
     unwritten: Vec<u8>,
 }
 
@@ -43,7 +43,6 @@ struct Host {
     udp: UdpSocket,
     listener: TcpListener,
     connections: BTreeMap<ConnId, Connection>,
-    accepted: u64,
     buf: Vec<u8>,
     answered_pings: u32,
 }
@@ -101,7 +100,6 @@ impl Host {
             udp,
             listener,
             connections: BTreeMap::new(),
-            accepted: 0,
             buf: vec![0; CHANNEL_READ_SIZE],
             answered_pings: 0,
         })
@@ -148,10 +146,8 @@ impl Host {
     fn accept(&mut self) -> io::Result<bool> {
         match self.listener.accept() {
             Ok((stream, from)) => {
-                let conn = ConnId::accepted(self.accepted);
-                self.accepted += 1;
+                let conn = self.node.accept(self.now(), from);
                 self.add(conn, stream)?;
-                self.node.handle_event(self.now(), Event::Accepted { conn, from });
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -162,7 +158,8 @@ impl Host {
     fn add(&mut self, conn: ConnId, stream: TcpStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        self.connections.insert(conn, Connection { stream, received: Vec::new(), unwritten: Vec::new() });
+        self.connections
+            .insert(conn, Connection { stream, received: ReceiveBuffer::new(), unwritten: Vec::new() });
         Ok(())
     }
 
@@ -185,7 +182,7 @@ impl Host {
             match connection.stream.read(&mut chunk) {
                 Ok(n) if n > 0 => {
                     busy = true;
-                    connection.received.extend_from_slice(&chunk[..n]);
+                    connection.received.extend(&chunk[..n]);
                     self.offer(conn);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -202,8 +199,7 @@ impl Host {
     fn offer(&mut self, conn: ConnId) {
         let now = self.now();
         if let Some(connection) = self.connections.get_mut(&conn) {
-            let taken = self.node.handle_bytes(now, conn, &mut connection.received);
-            connection.received.drain(..taken);
+            connection.received.offer(|bytes| self.node.handle_bytes(now, conn, bytes));
         }
     }
 

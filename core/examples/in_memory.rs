@@ -15,7 +15,7 @@ use coracle_core::{
     cluster::MemberConfig,
     crypto::{Crypto as _, RustCrypto, SecretKey},
     limits::CHANNEL_READ_SIZE,
-    node::{Action, Config, ConnId, Event, Node, Notice},
+    node::{Action, Config, ConnId, Event, Node, Notice, ReceiveBuffer},
     refresh::{Bound, Configured},
     rng::Seed,
     time::Instant,
@@ -34,7 +34,7 @@ struct Host {
     node: Node,
     address: SocketAddr,
     /// Our connections, and what the other end calls them; received bytes that were not taken.
-    connections: Vec<(ConnId, ConnId, Vec<u8>)>,
+    connections: Vec<(ConnId, ConnId, ReceiveBuffer)>,
     deadline: Option<Instant>,
     answered_pings: u32,
 }
@@ -43,7 +43,6 @@ struct World {
     now: Instant,
     hosts: Vec<Host>,
     on_the_way: VecDeque<Packet>,
-    accepted: u64,
 }
 
 fn main() {
@@ -54,7 +53,7 @@ fn main() {
     let addresses: [SocketAddr; 2] =
         ["10.0.0.1:3610", "10.0.0.2:3610"].map(|a| a.parse().expect("an address"));
 
-    let mut world = World { now: Instant::ZERO, hosts: Vec::new(), on_the_way: VecDeque::new(), accepted: 0 };
+    let mut world = World { now: Instant::ZERO, hosts: Vec::new(), on_the_way: VecDeque::new() };
     for (i, key) in keys.into_iter().enumerate() {
         let mut members = members.to_vec();
         members[1 - i].hints.push(addresses[1 - i]);
@@ -93,17 +92,16 @@ impl World {
                 let Some(i) = self.hosts.iter().position(|host| host.address == to) else {
                     panic!("nobody is at {to}");
                 };
-                let theirs = ConnId::accepted(self.accepted);
-                self.accepted += 1;
-                self.hosts[i].connections.push((theirs, conn, Vec::new()));
-                self.hosts[from].connections.push((conn, theirs, Vec::new()));
-                let event = Event::Accepted { conn: theirs, from: self.hosts[from].address };
-                self.event(i, event);
+                let source = self.hosts[from].address;
+                let theirs = self.hosts[i].node.accept(self.now, source);
+                self.hosts[i].connections.push((theirs, conn, ReceiveBuffer::new()));
+                self.hosts[from].connections.push((conn, theirs, ReceiveBuffer::new()));
+                self.act(i);
                 self.event(from, Event::Connected(conn));
             }
             Some(Packet::Bytes { to, conn, bytes }) => {
                 if let Some((.., pending)) = self.hosts[to].connections.iter_mut().find(|c| c.0 == conn) {
-                    pending.extend(bytes);
+                    pending.extend(&bytes);
                     self.offer(to, conn);
                     self.act(to);
                 }
@@ -133,8 +131,7 @@ impl World {
     fn offer(&mut self, i: usize, conn: ConnId) {
         let Host { node, connections, .. } = &mut self.hosts[i];
         if let Some((.., pending)) = connections.iter_mut().find(|c| c.0 == conn) {
-            let taken = node.handle_bytes(self.now, conn, pending);
-            pending.drain(..taken);
+            pending.offer(|bytes| node.handle_bytes(self.now, conn, bytes));
         }
     }
 

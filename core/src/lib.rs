@@ -89,6 +89,11 @@
 //! | [`cluster`] | machine: members, admission, address book, dialling | `alloc` |
 //! | [`node`] | the machine over all of them | `alloc` |
 //!
+//! # Foreign types in the interface
+//!
+//! Those of `core` and `alloc`; the traits `Zeroize` and `ZeroizeOnDrop` on what is secret; and, with the
+//! feature `enr`, `enr::Enr<k256::ecdsa::SigningKey>`. No other crate's type or trait is meant to be seen.
+//!
 //! # Features
 //!
 //! - `std` (default): `k256` keeps a precomputed table, which makes signing three times faster. The

@@ -58,10 +58,26 @@
 //! ```
 //!
 //! async-std is no longer developed; this crate is for those who still use it, and the only one that
-//! knows it. Files, names and order are those of `coracle-tokio`, so that the two read side by side.
-//! To move to smol, see `tests/examples/smol.rs`.
+//! knows it. To move to smol, see `tests/examples/smol.rs`.
 //!
-//! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
+//! # Beside `coracle-tokio`
+//!
+//! Files, names and order are the same, so that the two read side by side with `diff -r`. What differs:
+//!
+//! - the channels, timers and sockets, by their names; `stopped` is a channel that closes, not a watch;
+//! - streams are `futures`' `AsyncRead` and `AsyncWrite`: one `close`s where tokio has `shutdown`;
+//! - notices come by `async_broadcast`: `Overflowed` where tokio has `Lagged`;
+//! - there is no `recording`: it belongs to no runtime, but it is kept in the adapter that is developed on, and
+//!   what it would show here is the same node.
+//!
+//! # Foreign types in the interface
+//!
+//! Those of `coracle-core`; `async_broadcast::Receiver` ([`Handle::notices`]); and of `futures` the traits
+//! `AsyncRead` and `AsyncWrite` ([`PeerStream`]).
+//!
+//! # Files
+//!
+//! In the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
 //! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
 //! `storage` (the store's thread), `handle` (what the embedder holds).
 

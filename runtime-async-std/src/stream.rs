@@ -8,10 +8,7 @@ use std::{
 };
 
 use async_std::{channel, net::TcpStream, task};
-use coracle_core::{
-    limits::CHANNEL_READ_SIZE,
-    node::{ConnId, DialError},
-};
+use coracle_core::node::{ConnId, DialError, ReceiveBuffer};
 use futures::{
     AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _,
     future::{AbortHandle, abortable},
@@ -41,8 +38,7 @@ pub(crate) enum FromStream {
 /// The driver's end of a connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Bytes that arrived and were not taken yet.
-    pub(crate) pending: Vec<u8>,
+    pub(crate) received: ReceiveBuffer,
     /// One permit: the reader may read one more chunk.
     credit: channel::Sender<()>,
     reader: AbortHandle,
@@ -71,12 +67,12 @@ impl Stream {
                 () = farewell(gone).fuse() => {}
             }
         });
-        Self { pending: Vec::new(), credit, reader, writes, _alive: alive }
+        Self { received: ReceiveBuffer::new(), credit, reader, writes, _alive: alive }
     }
 
     /// Lets the reader go on, unless as much as any frame takes is waiting already.
     pub(crate) fn allow_read(&self) {
-        if self.pending.len() < CHANNEL_READ_SIZE {
+        if self.received.has_room() {
             // Full: it may already.
             let _ = self.credit.try_send(());
         }

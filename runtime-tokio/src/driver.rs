@@ -88,7 +88,6 @@ pub(crate) struct Driver {
     storage: Storage,
     streams: BTreeMap<ConnId, Stream>,
     peer_streams: PeerStreams,
-    accepted: u64,
     /// Dials under way. One that the node gave up is aborted.
     dials: BTreeMap<ConnId, AbortHandle>,
     stream_tx: mpsc::Sender<FromStream>,
@@ -121,7 +120,6 @@ impl Driver {
             storage,
             streams: BTreeMap::new(),
             peer_streams: PeerStreams::new(incoming_tx),
-            accepted: 0,
             dials: BTreeMap::new(),
             stream_tx,
             stream_rx,
@@ -210,10 +208,8 @@ impl Driver {
             Woken::Udp4 => self.read_datagrams(true),
             Woken::Udp6 => self.read_datagrams(false),
             Woken::Accepted(Ok((stream, from))) => {
-                let conn = ConnId::accepted(self.accepted);
-                self.accepted += 1;
+                let conn = self.node.accept(now, from);
                 self.streams.insert(conn, Stream::start(conn, stream, self.stream_tx.clone()));
-                self.node.handle_event(now, Event::Accepted { conn, from });
             }
             Woken::Accepted(Err(error)) => debug!(%error, "accepting a connection failed"),
             Woken::Stream(message) => self.stream_event(now, message),
@@ -261,7 +257,7 @@ impl Driver {
             }
             FromStream::Bytes(conn, bytes) => {
                 if let Some(stream) = self.streams.get_mut(&conn) {
-                    stream.pending.extend_from_slice(&bytes);
+                    stream.received.extend(&bytes);
                     self.offer(now, conn);
                 }
             }
@@ -277,8 +273,7 @@ impl Driver {
     /// Offers what a connection has received; what is not taken stays.
     fn offer(&mut self, now: Instant, conn: ConnId) {
         let Some(stream) = self.streams.get_mut(&conn) else { return };
-        let taken = self.node.handle_bytes(now, conn, &mut stream.pending);
-        stream.pending.drain(..taken.min(stream.pending.len()));
+        stream.received.offer(|bytes| self.node.handle_bytes(now, conn, bytes));
         stream.allow_read();
     }
 

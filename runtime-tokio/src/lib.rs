@@ -57,7 +57,14 @@
 //! }
 //! ```
 //!
-//! Files, in the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
+//! # Foreign types in the interface
+//!
+//! Those of `coracle-core`; of tokio `sync::broadcast::Receiver` ([`Handle::notices`]) and the traits
+//! `AsyncRead` and `AsyncWrite` ([`PeerStream`]).
+//!
+//! # Files
+//!
+//! In the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
 //! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
 //! `storage` (the store's thread), `handle` (what the embedder holds); and beside them [`recording`] (what
 //! a node was told and did, to have it again).

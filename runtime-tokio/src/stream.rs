@@ -2,10 +2,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use coracle_core::{
-    limits::CHANNEL_READ_SIZE,
-    node::{ConnId, DialError},
-};
+use coracle_core::node::{ConnId, DialError, ReceiveBuffer};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -40,8 +37,7 @@ pub(crate) enum FromStream {
 /// The driver's end of a connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Bytes that arrived and were not taken yet.
-    pub(crate) pending: Vec<u8>,
+    pub(crate) received: ReceiveBuffer,
     /// One permit: the reader may read one more chunk.
     credit: Arc<Semaphore>,
     reader: JoinHandle<()>,
@@ -68,12 +64,12 @@ impl Stream {
                 () = farewell(gone) => {}
             }
         });
-        Self { pending: Vec::new(), credit, reader, writes, _alive: alive }
+        Self { received: ReceiveBuffer::new(), credit, reader, writes, _alive: alive }
     }
 
     /// Lets the reader go on, unless as much as any frame takes is waiting already.
     pub(crate) fn allow_read(&self) {
-        if self.pending.len() < CHANNEL_READ_SIZE && self.credit.available_permits() == 0 {
+        if self.received.has_room() && self.credit.available_permits() == 0 {
             self.credit.add_permits(1);
         }
     }

@@ -7,14 +7,14 @@
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind::WouldBlock, Read as _, Write as _},
-    net::SocketAddr,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::Duration,
 };
 
 use coracle_core::{
     limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
-    node::{Action, ConnId, DialError, Event, Node, Notice},
+    node::{Action, ConnId, DialError, Event, Node, ReceiveBuffer},
     time::Instant,
 };
 use mio::{Events, Interest, Poll, Token, net};
@@ -23,11 +23,14 @@ mod setup;
 
 const UDP: Token = Token(0);
 const LISTENER: Token = Token(1);
+/// The first connection's.
+const CONNECTION: usize = 2;
 
 struct Connection {
+    conn: ConnId,
     stream: net::TcpStream,
     connecting: bool,
-    received: Vec<u8>,
+    received: ReceiveBuffer,
     unwritten: Vec<u8>,
 }
 
@@ -37,27 +40,24 @@ struct Host {
     poll: Poll,
     udp: net::UdpSocket,
     listener: net::TcpListener,
-    connections: BTreeMap<ConnId, Connection>,
-    /// mio's names of the connections.
-    tokens: BTreeMap<Token, ConnId>,
+    connections: BTreeMap<Token, Connection>,
     made: usize,
-    deadline: Option<Instant>,
+    buf: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut sockets = Vec::new();
-    for _ in 0..2 {
-        sockets.push((net::UdpSocket::bind(any)?, net::TcpListener::bind(any)?));
-    }
-    let tcp = [sockets[0].1.local_addr()?, sockets[1].1.local_addr()?];
     let answered = &AtomicUsize::new(0);
+    let nodes = setup::two()?;
     thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for (i, (udp, listener)) in sockets.into_iter().enumerate() {
-            let config = setup::config(i, udp.local_addr()?.port(), tcp[i].port(), tcp[1 - i]);
-            threads.push(scope.spawn(move || Host::new(config, udp, listener)?.run(answered)));
-        }
+        let threads = nodes.map(|(config, udp, listener)| {
+            scope.spawn(move || {
+                let node = Node::new(Instant::ZERO, config).map_err(io::Error::other)?;
+                let (udp, listener) = (net::UdpSocket::from_std(udp), net::TcpListener::from_std(listener));
+                let (start, buf) = (std::time::Instant::now(), vec![0; CHANNEL_READ_SIZE]);
+                let (poll, connections) = (Poll::new()?, BTreeMap::new());
+                Host { node, start, poll, udp, listener, connections, made: 0, buf }.run(answered)
+            })
+        });
         threads.into_iter().try_for_each(|thread| thread.join().expect("the loop does not panic"))
     })?;
     println!("both have a channel and an answered ping");
@@ -65,34 +65,23 @@ fn main() -> io::Result<()> {
 }
 
 impl Host {
-    fn new(
-        config: coracle_core::node::Config,
-        mut udp: net::UdpSocket,
-        mut listener: net::TcpListener,
-    ) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        poll.registry().register(&mut udp, UDP, Interest::READABLE)?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let node = Node::new(Instant::ZERO, config).map_err(io::Error::other)?;
-        let (connections, tokens) = (BTreeMap::new(), BTreeMap::new());
-        let start = std::time::Instant::now();
-        Ok(Self { node, start, poll, udp, listener, connections, tokens, made: 0, deadline: None })
-    }
-
     fn now(&self) -> Instant {
         Instant::from_nanos(self.start.elapsed().as_nanos() as u64)
     }
 
     /// The loop. Each side stays until both have had an answer.
     fn run(&mut self, answered: &AtomicUsize) -> io::Result<()> {
+        self.poll.registry().register(&mut self.udp, UDP, Interest::READABLE)?;
+        self.poll.registry().register(&mut self.listener, LISTENER, Interest::READABLE)?;
         let (mut events, mut told) = (Events::with_capacity(64), false);
         while answered.load(Ordering::Relaxed) < 2 {
-            if self.act()? && !std::mem::replace(&mut told, true) {
+            let (deadline, pinged) = self.act()?;
+            if pinged && !std::mem::replace(&mut told, true) {
                 answered.fetch_add(1, Ordering::Relaxed);
             }
             // At most so long, since the other thread ends us without an event.
-            let most = std::time::Duration::from_millis(100);
-            let wait = self.deadline.map_or(most, |at| at.since(self.now()).min(most));
+            let most = Duration::from_millis(100);
+            let wait = deadline.map_or(most, |at| at.since(self.now()).min(most));
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -101,7 +90,7 @@ impl Host {
                 match event.token() {
                     UDP => self.read_datagrams()?,
                     LISTENER => self.accept()?,
-                    token => self.tokens.get(&token).copied().map_or(Ok(()), |conn| self.serve(conn))?,
+                    token => self.serve(token),
                 }
             }
             self.node.handle_timeout(self.now());
@@ -120,107 +109,97 @@ impl Host {
 
     fn accept(&mut self) -> io::Result<()> {
         while let Some((stream, from)) = ready(self.listener.accept())? {
-            let conn = ConnId::accepted(self.made as u64);
+            let conn = self.node.accept(self.now(), from);
             self.add(conn, stream, false)?;
-            self.node.handle_event(self.now(), Event::Accepted { conn, from });
         }
         Ok(())
     }
 
     fn add(&mut self, conn: ConnId, mut stream: net::TcpStream, connecting: bool) -> io::Result<()> {
-        let token = Token(2 + self.made);
+        let token = Token(CONNECTION + self.made);
         self.made += 1;
         self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.tokens.insert(token, conn);
-        let connection = Connection { stream, connecting, received: Vec::new(), unwritten: Vec::new() };
-        self.connections.insert(conn, connection);
+        let (received, unwritten) = (ReceiveBuffer::new(), Vec::new());
+        self.connections.insert(token, Connection { conn, stream, connecting, received, unwritten });
         Ok(())
     }
 
     /// Something changed: finishes dialling, writes and reads what it can.
-    fn serve(&mut self, conn: ConnId) -> io::Result<()> {
+    fn serve(&mut self, token: Token) {
         let now = self.now();
-        let Some(connection) = self.connections.get_mut(&conn) else { return Ok(()) };
-        if connection.connecting {
-            if connection.stream.take_error()?.is_some() {
-                self.forget(conn);
-                self.node.handle_event(now, Event::DialFailed(conn, DialError::Other));
-                return Ok(());
-            }
-            if connection.stream.peer_addr().is_err() {
-                return Ok(()); // not yet
-            }
-            connection.connecting = false;
-            self.node.handle_event(now, Event::Connected(conn));
+        let Some(connection) = self.connections.get_mut(&token) else { return };
+        let conn = connection.conn;
+        if connection.serve(&mut self.node, now).is_err() {
+            let dialled = Event::DialFailed(conn, DialError::Other);
+            let event = if connection.connecting { dialled } else { Event::Closed(conn) };
+            self.node.handle_event(now, event);
+            self.connections.remove(&token);
         }
-        if !connection.unwritten.is_empty()
-            && let Ok(Some(n)) = ready(connection.stream.write(&connection.unwritten))
-        {
-            connection.unwritten.drain(..n);
-            if connection.unwritten.is_empty() {
-                self.node.handle_event(now, Event::Writable(conn));
-            }
-        }
-        let mut chunk = [0; 4096];
-        // What is not taken stays, and beyond a whole frame nothing more is read.
-        while connection.received.len() < CHANNEL_READ_SIZE {
-            match ready(connection.stream.read(&mut chunk)) {
-                Ok(Some(n)) if n > 0 => connection.received.extend_from_slice(&chunk[..n]),
-                Ok(None) => break,
-                _ => {
-                    self.forget(conn);
-                    self.node.handle_event(now, Event::Closed(conn));
-                    return Ok(());
-                }
-            }
-            let taken = self.node.handle_bytes(now, conn, &mut connection.received);
-            connection.received.drain(..taken);
-        }
-        Ok(())
     }
 
-    fn forget(&mut self, conn: ConnId) {
-        self.connections.remove(&conn);
-        self.tokens.retain(|_, other| *other != conn);
+    fn token(&self, conn: ConnId) -> Option<Token> {
+        self.connections.iter().find(|(_, connection)| connection.conn == conn).map(|(token, _)| *token)
     }
 
-    /// Does what the node says until it says "wait". Whether a ping was answered.
-    fn act(&mut self) -> io::Result<bool> {
-        let (mut buf, mut answered) = (vec![0; CHANNEL_READ_SIZE], false);
+    /// Does what the node says until it says "wait": until when. And whether a ping was answered.
+    fn act(&mut self) -> io::Result<(Option<Instant>, bool)> {
+        let mut answered = false;
         loop {
             let now = self.now();
-            match self.node.poll(now, &mut buf) {
+            match self.node.poll(now, &mut self.buf) {
                 // A datagram that the system does not take is lost, as any may be.
-                Action::Send { to, len } => drop(self.udp.send_to(&buf[..len], to)),
+                Action::Send { to, len } => drop(self.udp.send_to(&self.buf[..len], to)),
                 Action::Dial { conn, to } => match net::TcpStream::connect(to) {
                     Ok(stream) => self.add(conn, stream, true)?,
                     Err(_) => self.node.handle_event(now, Event::DialFailed(conn, DialError::Other)),
                 },
                 Action::Write { conn, len } => {
-                    if let Some(connection) = self.connections.get_mut(&conn) {
-                        connection.unwritten.extend_from_slice(&buf[..len]);
-                    }
-                    self.serve(conn)?;
+                    let Some(token) = self.token(conn) else { continue };
+                    let connection = self.connections.get_mut(&token);
+                    connection.map(|connection| connection.unwritten.extend_from_slice(&self.buf[..len]));
+                    self.serve(token);
                 }
-                Action::Close { conn } => self.forget(conn),
-                Action::Resume { conn } => {
-                    if let Some(connection) = self.connections.get_mut(&conn) {
-                        let taken = self.node.handle_bytes(now, conn, &mut connection.received);
-                        connection.received.drain(..taken);
-                    }
-                    self.serve(conn)?;
-                }
-                // A real host writes to a disk, and answers when that is done.
-                Action::Store { id, .. } => self.node.handle_event(now, Event::Stored(id)),
-                Action::Resolve { id, .. } => self.node.handle_event(now, Event::Resolved(id, &[])),
-                Action::Stream(_) => {} // no protocols are configured
-                Action::Notify(notice) => answered |= matches!(notice, Notice::Ping { .. }),
-                Action::Wait(deadline) => {
-                    self.deadline = deadline;
-                    return Ok(answered);
-                }
+                Action::Close { conn } => self.connections.retain(|_, connection| connection.conn != conn),
+                Action::Resume { conn } => self.token(conn).into_iter().for_each(|token| self.serve(token)),
+                Action::Wait(deadline) => return Ok((deadline, answered)),
+                other => answered |= setup::elsewhere(&mut self.node, now, other),
             }
         }
+    }
+}
+
+impl Connection {
+    fn serve(&mut self, node: &mut Node, now: Instant) -> io::Result<()> {
+        if self.connecting {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
+            if self.stream.peer_addr().is_err() {
+                return Ok(()); // not yet
+            }
+            self.connecting = false;
+            node.handle_event(now, Event::Connected(self.conn));
+        }
+        while !self.unwritten.is_empty()
+            && let Some(n) = ready(self.stream.write(&self.unwritten))?
+        {
+            self.unwritten.drain(..n);
+            if self.unwritten.is_empty() {
+                node.handle_event(now, Event::Writable(self.conn));
+            }
+        }
+        let mut chunk = [0; 4096];
+        self.received.offer(|bytes| node.handle_bytes(now, self.conn, bytes));
+        while self.received.has_room()
+            && let Some(n) = ready(self.stream.read(&mut chunk))?
+        {
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.received.extend(&chunk[..n]);
+            self.received.offer(|bytes| node.handle_bytes(now, self.conn, bytes));
+        }
+        Ok(())
     }
 }
 

@@ -4,14 +4,14 @@
 //!
 //! Run it: `cargo run -p coracle-tests --example smol`
 
-use std::{collections::BTreeMap, io, net::Ipv4Addr, net::SocketAddr};
+use std::{collections::BTreeMap, io, net::SocketAddr};
 
 use coracle_core::{
     limits::{CHANNEL_READ_SIZE, MAX_PACKET_SIZE},
-    node::{Action, ConnId, DialError, Event, Node, Notice},
+    node::{Action, ConnId, DialError, Event, Node, ReceiveBuffer},
     time::Instant,
 };
-use smol::{Timer, channel, io::AsyncReadExt as _, io::AsyncWriteExt as _, net};
+use smol::{Timer, channel, future, io::AsyncReadExt as _, io::AsyncWriteExt as _, net};
 
 mod setup;
 
@@ -23,14 +23,14 @@ enum Input {
     /// None at all: the connection is over.
     Bytes(ConnId, Vec<u8>),
     Written(ConnId),
+    Timeout,
 }
 
 struct Connection {
     stream: net::TcpStream,
     /// Dropped, it reads no more.
     reading: Option<smol::Task<()>>,
-    /// What was received and not taken.
-    received: Vec<u8>,
+    received: ReceiveBuffer,
 }
 
 struct Host {
@@ -38,24 +38,16 @@ struct Host {
     start: std::time::Instant,
     udp: net::UdpSocket,
     connections: BTreeMap<ConnId, Connection>,
-    accepted: u64,
     to_loop: channel::Sender<Input>,
-    deadline: Option<Instant>,
+    buf: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
     smol::block_on(async {
-        let mut sockets = Vec::new();
-        for _ in 0..2 {
-            let udp = net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            sockets.push((udp, net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?));
-        }
-        let tcp = [sockets[0].1.local_addr()?, sockets[1].1.local_addr()?];
         let (done, both) = channel::bounded(2);
-        for (i, (udp, listener)) in sockets.into_iter().enumerate() {
-            let config = setup::config(i, udp.local_addr()?.port(), tcp[i].port(), tcp[1 - i]);
+        for (config, udp, listener) in setup::two()? {
             let node = Node::new(Instant::ZERO, config).map_err(io::Error::other)?;
-            smol::spawn(run(node, udp, listener, done.clone())).detach();
+            smol::spawn(run(node, udp.try_into()?, listener.try_into()?, done.clone())).detach();
         }
         println!("{} has a channel and an answered ping", both.recv().await.map_err(io::Error::other)?);
         println!("{} has a channel and an answered ping", both.recv().await.map_err(io::Error::other)?);
@@ -67,21 +59,20 @@ async fn run(node: Node, udp: net::UdpSocket, listener: net::TcpListener, done: 
     let (to_loop, inputs) = channel::bounded(64);
     smol::spawn(datagrams(udp.clone(), to_loop.clone())).detach();
     smol::spawn(accept(listener, to_loop.clone())).detach();
-    let (start, connections) = (std::time::Instant::now(), BTreeMap::new());
-    let mut host = Host { node, start, udp, connections, accepted: 0, to_loop, deadline: None };
+    let (start, connections, buf) = (std::time::Instant::now(), BTreeMap::new(), vec![0; CHANNEL_READ_SIZE]);
+    let mut host = Host { node, start, udp, connections, to_loop, buf };
     loop {
-        if host.act() {
+        let (deadline, answered) = host.act();
+        if answered {
             let _ = done.try_send(host.node.identity().peer_id().to_string());
         }
-        let wait = host.deadline.map(|at| at.since(host.now()));
-        let timer = async { wait.map_or_else(Timer::never, Timer::after).await };
-        let input = async { inputs.recv().await.ok() };
-        let input = smol::future::or(input, async {
-            timer.await;
-            None
-        })
-        .await;
-        host.handle(input);
+        let wait = deadline.map(|at| at.since(host.now()));
+        let timeout = async {
+            wait.map_or_else(Timer::never, Timer::after).await;
+            Input::Timeout
+        };
+        let input = async { inputs.recv().await.unwrap_or(Input::Timeout) };
+        host.handle(future::or(input, timeout).await);
     }
 }
 
@@ -90,81 +81,76 @@ impl Host {
         Instant::from_nanos(self.start.elapsed().as_nanos() as u64)
     }
 
-    fn handle(&mut self, input: Option<Input>) {
+    fn handle(&mut self, input: Input) {
         let now = self.now();
         match input {
-            None => self.node.handle_timeout(now),
-            Some(Input::Datagram(from, mut bytes)) => {
-                self.node.handle_datagram(now, from, from, &mut bytes);
-            }
-            Some(Input::Accepted(stream, from)) => {
-                let conn = ConnId::accepted(self.accepted);
-                self.accepted += 1;
+            Input::Timeout => self.node.handle_timeout(now),
+            Input::Datagram(from, mut bytes) => self.node.handle_datagram(now, from, from, &mut bytes),
+            Input::Accepted(stream, from) => {
+                let conn = self.node.accept(now, from);
                 self.add(conn, stream);
-                self.node.handle_event(now, Event::Accepted { conn, from });
             }
-            Some(Input::Dialled(conn, Ok(stream))) => {
-                self.add(conn, stream);
+            Input::Dialled(conn, Ok(stream)) => {
                 self.node.handle_event(now, Event::Connected(conn));
+                self.add(conn, stream);
             }
-            Some(Input::Dialled(conn, Err(_))) => {
+            Input::Dialled(conn, Err(_)) => {
                 self.node.handle_event(now, Event::DialFailed(conn, DialError::Other));
             }
-            Some(Input::Bytes(conn, bytes)) if bytes.is_empty() => {
+            Input::Bytes(conn, bytes) if bytes.is_empty() => {
                 self.connections.remove(&conn);
                 self.node.handle_event(now, Event::Closed(conn));
             }
-            Some(Input::Bytes(conn, bytes)) => {
+            Input::Bytes(conn, bytes) => {
                 if let Some(connection) = self.connections.get_mut(&conn) {
                     connection.reading = None;
-                    connection.received.extend(bytes);
+                    connection.received.extend(&bytes);
                 }
                 self.offer(conn);
             }
-            Some(Input::Written(conn)) => self.node.handle_event(now, Event::Writable(conn)),
+            Input::Written(conn) => self.node.handle_event(now, Event::Writable(conn)),
         }
     }
 
     fn add(&mut self, conn: ConnId, stream: net::TcpStream) {
-        self.connections.insert(conn, Connection { stream, reading: None, received: Vec::new() });
+        let connection = Connection { stream, reading: None, received: ReceiveBuffer::new() };
+        self.connections.insert(conn, connection);
         self.offer(conn);
     }
 
-    /// Offers what was received; what is not taken stays, and beyond a whole frame nothing more is read.
+    /// Offers what was received, and reads on.
     fn offer(&mut self, conn: ConnId) {
         let now = self.now();
         let Some(Connection { stream, reading, received }) = self.connections.get_mut(&conn) else { return };
-        let taken = self.node.handle_bytes(now, conn, received);
-        received.drain(..taken);
-        if reading.is_none() && received.len() < CHANNEL_READ_SIZE {
+        received.offer(|bytes| self.node.handle_bytes(now, conn, bytes));
+        if reading.is_none() && received.has_room() {
             let (mut stream, to_loop) = (stream.clone(), self.to_loop.clone());
             *reading = Some(smol::spawn(async move {
                 let mut chunk = vec![0; 16 * 1024];
                 let len = stream.read(&mut chunk).await.unwrap_or(0);
-                let _ = to_loop.send(Input::Bytes(conn, chunk[..len].to_vec())).await;
+                chunk.truncate(len);
+                let _ = to_loop.send(Input::Bytes(conn, chunk)).await;
             }));
         }
     }
 
-    /// Does what the node says until it says "wait". Whether a ping was answered.
-    fn act(&mut self) -> bool {
-        let (mut buf, mut answered) = (vec![0; CHANNEL_READ_SIZE], false);
+    /// Does what the node says until it says "wait": until when. And whether a ping was answered.
+    fn act(&mut self) -> (Option<Instant>, bool) {
+        let mut answered = false;
         loop {
             let (now, to_loop) = (self.now(), self.to_loop.clone());
-            match self.node.poll(now, &mut buf) {
+            match self.node.poll(now, &mut self.buf) {
                 Action::Send { to, len } => {
-                    let (udp, bytes) = (self.udp.clone(), buf[..len].to_vec());
+                    let (udp, bytes) = (self.udp.clone(), self.buf[..len].to_vec());
                     smol::spawn(async move { udp.send_to(&bytes, to).await }).detach();
                 }
                 Action::Dial { conn, to } => {
-                    let dial = async move {
-                        to_loop.send(Input::Dialled(conn, net::TcpStream::connect(to).await)).await
-                    };
-                    smol::spawn(dial).detach();
+                    let dial = async move { Input::Dialled(conn, net::TcpStream::connect(to).await) };
+                    smol::spawn(async move { to_loop.send(dial.await).await }).detach();
                 }
                 Action::Write { conn, len } => {
                     let Some(connection) = self.connections.get(&conn) else { continue };
-                    let (mut stream, bytes) = (connection.stream.clone(), buf[..len].to_vec());
+                    let (mut stream, bytes) = (connection.stream.clone(), self.buf[..len].to_vec());
                     smol::spawn(async move {
                         // A connection that broke is told by its reader.
                         let _ = stream.write_all(&bytes).await;
@@ -174,15 +160,8 @@ impl Host {
                 }
                 Action::Close { conn } => drop(self.connections.remove(&conn)),
                 Action::Resume { conn } => self.offer(conn),
-                // A real host writes to a disk, and answers when that is done.
-                Action::Store { id, .. } => self.node.handle_event(now, Event::Stored(id)),
-                Action::Resolve { id, .. } => self.node.handle_event(now, Event::Resolved(id, &[])),
-                Action::Stream(_) => {} // no protocols are configured
-                Action::Notify(notice) => answered |= matches!(notice, Notice::Ping { .. }),
-                Action::Wait(deadline) => {
-                    self.deadline = deadline;
-                    return answered;
-                }
+                Action::Wait(deadline) => return (deadline, answered),
+                other => answered |= setup::elsewhere(&mut self.node, now, other),
             }
         }
     }

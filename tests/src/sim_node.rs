@@ -159,7 +159,6 @@ pub struct SimNode {
     links: BTreeMap<StreamId, Link>,
     slots: Slots,
     writes: BTreeMap<WriteId, StoreId>,
-    accepted: u64,
     buf: Vec<u8>,
 }
 
@@ -202,7 +201,6 @@ impl SimNode {
             links: BTreeMap::new(),
             slots,
             writes: BTreeMap::new(),
-            accepted: 0,
             buf: vec![0; CHANNEL_READ_SIZE],
         }
     }
@@ -261,10 +259,10 @@ impl SimNode {
                 }
             }
             SimEvent::Accepted { stream, remote, .. } => {
-                let conn = ConnId::accepted(self.accepted);
-                self.accepted += 1;
+                let now = time(cx);
+                let conn = self.call(|node| node.accept(now, remote));
                 self.open(conn, stream);
-                self.event(cx, Event::Accepted { conn, from: remote });
+                self.act(cx);
             }
             SimEvent::DialFailed { stream, reason } => {
                 if let Some(conn) = self.forget(stream) {

@@ -169,14 +169,18 @@ impl Member {
         match (self.is_connected, self.dialer.failures()) {
             (true, _) => Reachability::Connected,
             (false, 0) => Reachability::Trying,
-            (false, _) if self.endpoints().is_empty() => Reachability::NoEndpoint,
+            (false, _) if self.known().is_empty() => Reachability::NoEndpoint,
             (false, rounds) => Reachability::Failed { rounds },
         }
     }
 
     /// Every TCP endpoint known, the most trusted first: what the operator says, what the newest
     /// record says when a peer just told it, what last worked, and what the files say.
-    pub fn endpoints(&self) -> heapless::Vec<Endpoint, MAX_ENDPOINTS> {
+    pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> + use<> {
+        self.known().into_iter()
+    }
+
+    fn known(&self) -> heapless::Vec<Endpoint, MAX_ENDPOINTS> {
         let mut list = heapless::Vec::new();
         for hint in &self.hints {
             push_unique(&mut list, *hint, Origin::Hint);
@@ -260,7 +264,7 @@ impl Member {
     pub(super) fn poll(&mut self, now: Instant, rng: &mut Rng) -> Option<DialOutcome> {
         // `Dialer::poll` asks for the endpoints only when a round begins.
         let mut dialer = core::mem::replace(&mut self.dialer, Dialer::new());
-        let outcome = dialer.poll(now, rng, || self.endpoints());
+        let outcome = dialer.poll(now, rng, || self.known());
         self.dialer = dialer;
         outcome
     }

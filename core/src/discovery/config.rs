@@ -44,8 +44,8 @@ pub struct Config {
     pub ipv4: bool,
     /// Whether IPv6 endpoints can be reached.
     pub ipv6: bool,
-    /// Only these addresses are heard and contacted; all when it is empty.
-    pub allowed: heapless::Vec<IpRange, MAX_ALLOWED_RANGES>,
+    /// Only these addresses are heard and contacted; all when there is none.
+    pub allowed: [Option<IpRange>; MAX_ALLOWED_RANGES],
     /// Whether the table and lookups take only a few nodes of one address prefix, and only some that
     /// came to us. Loopback and private addresses, and members, are exempt in any case.
     pub prefix_limits: bool,
@@ -93,7 +93,7 @@ impl Default for Config {
             talk_timeout: Duration::from_millis(300),
             ipv4: true,
             ipv6: true,
-            allowed: heapless::Vec::new(),
+            allowed: [None; MAX_ALLOWED_RANGES],
             prefix_limits: true,
             nodes: 1024,
             sessions: 1024,

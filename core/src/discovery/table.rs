@@ -122,7 +122,7 @@ pub(super) struct TableConfig {
     ipv4: bool,
     ipv6: bool,
     pub(super) prefix_limits: bool,
-    allowed: heapless::Vec<IpRange, MAX_ALLOWED_RANGES>,
+    allowed: [Option<IpRange>; MAX_ALLOWED_RANGES],
 }
 
 impl Table {
@@ -140,7 +140,7 @@ impl Table {
                 ipv4: config.ipv4,
                 ipv6: config.ipv6,
                 prefix_limits: config.prefix_limits,
-                allowed: config.allowed.clone(),
+                allowed: config.allowed,
             },
         }
     }
@@ -460,8 +460,8 @@ impl Table {
 
     /// Whether an address lies in the ranges that the embedder allows.
     pub(super) fn allows(&self, ip: IpAddr) -> bool {
-        let allowed = &self.config.allowed;
-        allowed.is_empty() || allowed.iter().any(|range| range.contains(ip))
+        let mut allowed = self.config.allowed.iter().flatten().peekable();
+        allowed.peek().is_none() || allowed.any(|range| range.contains(ip))
     }
 
     /// The first endpoint of a record that can be reached from here.

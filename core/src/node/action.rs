@@ -27,8 +27,7 @@ pub struct ConnId(u64);
 impl ConnId {
     const ACCEPTED: u64 = 1 << 63;
 
-    /// The name of the `n`-th connection that the driver accepted. The driver counts; the names of
-    /// dialled connections come from the node and are never among these.
+    /// The name of the `n`-th connection, from 0, that was [accepted](super::Node::accept).
     pub const fn accepted(n: u64) -> Self {
         Self(n | Self::ACCEPTED)
     }
@@ -37,7 +36,7 @@ impl ConnId {
         Self(n & !Self::ACCEPTED)
     }
 
-    /// Whether the driver accepted it (the node dialled it otherwise).
+    /// Whether it was accepted (dialled otherwise).
     pub const fn is_accepted(self) -> bool {
         self.0 & Self::ACCEPTED != 0
     }
@@ -89,13 +88,6 @@ pub enum DialError {
 pub enum Event<'a> {
     /// The dial of this connection succeeded. It counts as writable.
     Connected(ConnId),
-    /// A connection was accepted. It counts as writable.
-    Accepted {
-        /// Its name, by [`ConnId::accepted`].
-        conn: ConnId,
-        /// The other end.
-        from: SocketAddr,
-    },
     /// The dial of this connection failed.
     DialFailed(ConnId, DialError),
     /// The last write of this connection is done: it takes another.

@@ -57,12 +57,6 @@ impl<C: Crypto> Node<C> {
     }
 
     pub(super) fn accepted(&mut self, now: Instant, id: ConnId, from: SocketAddr) {
-        if !id.is_accepted() || self.conns.find(id).is_some() {
-            // The driver's mistake: a name is used once. Two connections of one name could not be
-            // told apart, so the second is not taken up.
-            self.counters.names_used_twice += 1;
-            return;
-        }
         let place = self.place_for(from.ip()).filter(|_| !self.shutting_down);
         let inserted = place.is_some_and(|place| {
             let responder = Responder::new(&self.static_key, &mut self.handshake_rng, Options::default());

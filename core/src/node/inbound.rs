@@ -29,7 +29,7 @@ impl<C: Crypto> Node<C> {
         let from_there = |conn: &Conn| self::source(conn.remote.ip()) == source;
         let is_there = |address: IpAddr| self::source(address) == source;
         let members = self.cluster.members();
-        let known = members.filter(|(_, m)| m.endpoints().iter().any(|e| is_there(e.address.ip()))).count();
+        let known = members.filter(|(_, m)| m.endpoints().any(|e| is_there(e.address.ip()))).count();
         let most = (self.cluster.room().saturating_sub(1)) * MAX_PENDING_PER_MEMBER;
         if pending(true, &from_there) < known * MAX_PENDING_PER_MEMBER && pending(true, &|_| true) < most {
             return Some(Place::Reserved);

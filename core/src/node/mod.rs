@@ -32,6 +32,7 @@ mod inbound;
 mod members;
 mod notice;
 mod poll;
+mod receive;
 mod services;
 #[cfg(test)]
 mod sizes;
@@ -40,6 +41,7 @@ mod streams;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod text;
 mod view;
 
 use alloc::{boxed::Box, collections::VecDeque, string::String, vec::Vec};
@@ -55,10 +57,12 @@ pub use action::{
 pub use config::Config;
 use conns::Conns;
 pub use notice::{Failure, Notice};
+pub use receive::ReceiveBuffer;
 use services::Services;
 pub use services::{LocalInfo, LocalInfoError, PeerInfo};
 pub use store::Store;
 pub use streams::{ProtocolId, StreamError, StreamEvent, StreamId, StreamWrite};
+pub use text::Text;
 pub use view::{ChannelView, Counters, MemberSnapshot, MemberView, Snapshot};
 
 use crate::{
@@ -172,6 +176,8 @@ pub struct Node<C: Crypto = RustCrypto> {
     notices: VecDeque<Notice>,
     notices_limit: usize,
     next_id: u64,
+    /// Connections accepted so far.
+    accepted: u64,
     running: bool,
     shutting_down: bool,
     counters: Counters,
@@ -281,6 +287,7 @@ impl<C: Crypto> Node<C> {
             notices: VecDeque::with_capacity(notices_limit),
             notices_limit,
             next_id: 0,
+            accepted: 0,
             running: false,
             shutting_down: false,
             counters: Counters::default(),
@@ -303,9 +310,19 @@ impl<C: Crypto> Node<C> {
         self.route_discovery(now);
     }
 
+    /// A connection from there was accepted: returns its name. It counts as writable. The node may have
+    /// turned it away: then [`Action::Close`] follows.
+    pub fn accept(&mut self, now: Instant, from: SocketAddr) -> ConnId {
+        let now = self.now.advance(now);
+        let conn = ConnId::accepted(self.accepted);
+        self.accepted += 1;
+        self.accepted(now, conn, canonical(from));
+        conn
+    }
+
     /// Bytes of a connection: all that arrived and were not taken yet. Returns how many were taken
     /// from the front; the rest stays with the driver, exactly as it is now, and is offered again
-    /// with what arrives later or after [`Action::Resume`]. A receive buffer of
+    /// with what arrives later or after [`Action::Resume`]: [`ReceiveBuffer`] does that. A receive buffer of
     /// [`CHANNEL_READ_SIZE`](crate::limits::CHANNEL_READ_SIZE) bytes always makes progress;
     /// smaller ones do until the connection is a channel.
     pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
@@ -318,7 +335,6 @@ impl<C: Crypto> Node<C> {
         let now = self.now.advance(now);
         match event {
             Event::Connected(conn) => self.dial_succeeded(now, conn),
-            Event::Accepted { conn, from } => self.accepted(now, conn, canonical(from)),
             Event::DialFailed(conn, error) => self.end(now, conn, Failure::Dial(error)),
             Event::Writable(conn) => {
                 if let Some(conn) = self.conns.find(conn) {

@@ -266,7 +266,7 @@ proptest::proptest! {
             let conn = ConnId::accepted(u64::from(kind % 4));
             match kind % 3 {
                 0 => node.handle_datagram(now, from, from, &mut bytes),
-                1 => node.handle_event(now, Event::Accepted { conn, from }),
+                1 => drop(node.accept(now, from)),
                 _ => {
                     let taken = node.handle_bytes(now, conn, &mut bytes);
                     proptest::prop_assert!(taken <= bytes.len());

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::{net::SocketAddr, time::Duration};
 
-use super::{Node, action::ConnId, conns::Stage, services::PeerInfo};
+use super::{Node, action::ConnId, conns::Stage, services::PeerInfo, text::Text};
 use crate::{
     cluster::{Member, Origin, Reachability},
     crypto::{Crypto, Identity},
@@ -22,8 +22,6 @@ pub struct Counters {
     pub dials_without_room: u64,
     /// Accepted connections for which no slot was free.
     pub inbound_without_room: u64,
-    /// Accepted connections whose name was one already, or one of the node's own: the driver's mistake.
-    pub names_used_twice: u64,
     /// Accepted connections that ended before they were a member's.
     pub inbound_refused: u64,
     /// Lookups of members for which discovery had no room.
@@ -92,7 +90,7 @@ pub struct MemberSnapshot {
     /// Whether and why it can be reached.
     pub reachability: Reachability,
     /// What software it says it is (libp2p identify); empty until it said so.
-    pub agent: heapless::String<MAX_AGENT>,
+    pub agent: Text<MAX_AGENT>,
     /// What it says of itself by Charon's peerinfo protocol.
     pub info: Option<PeerInfo>,
     /// The channel in use.
@@ -151,7 +149,7 @@ impl<C: Crypto> Node<C> {
             peer_id: member.peer_id,
             record: member.record.cloned(),
             reachability: member.reachability,
-            agent: heapless::String::try_from(member.agent).unwrap_or_default(),
+            agent: Text::printable(member.agent.as_bytes()),
             info: member.info.cloned(),
             channel: member.channel,
             channels: member.channels,

@@ -145,7 +145,7 @@ impl Driver {
     fn take(&mut self, id: StreamId, offset: usize, len: usize) {
         let n = len.min(self.peer_streams.room(id));
         let Some(connection) = self.streams.get(&id.conn()) else { return };
-        let Some(bytes) = connection.pending.get(offset..offset + n) else { return };
+        let Some(bytes) = connection.received.as_slice().get(offset..offset + n) else { return };
         let Some(entry) = self.peer_streams.open.get(&id) else {
             self.node.reset_stream(id);
             return;

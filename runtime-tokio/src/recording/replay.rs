@@ -180,6 +180,14 @@ impl Player {
                 let (local, from) = (fields.parsed()?, fields.parsed()?);
                 node.handle_datagram(now, local, from, &mut fields.bytes()?);
             }
+            "accepted" => {
+                let name = fields.word()?;
+                let conn = self.node.accept(now, fields.parsed()?);
+                if conn.to_string() != name {
+                    return Err(Wrong::Differs(format!("it accepts {conn}")));
+                }
+                self.conns.insert(name.to_string(), conn);
+            }
             "bytes" => {
                 let conn = self.conn(fields.word()?)?;
                 let taken: usize = fields.parsed()?;
@@ -235,7 +243,6 @@ impl Player {
         let addresses;
         let event = match word {
             "connected" => Event::Connected(self.conn(name)?),
-            "accepted" => Event::Accepted { conn: self.conn(name)?, from: fields.parsed()? },
             "dial-failed" => Event::DialFailed(self.conn(name)?, dial_error(fields.word()?)?),
             "writable" => Event::Writable(self.conn(name)?),
             "closed" => Event::Closed(self.conn(name)?),
@@ -274,10 +281,9 @@ impl Player {
         Ok(())
     }
 
-    /// The connection of this name: one that the node dialled, or one that the driver accepted.
+    /// The connection of this name.
     fn conn(&self, name: &str) -> Result<ConnId, &'static str> {
-        let accepted = || name.strip_prefix("in")?.parse().ok().map(ConnId::accepted);
-        self.conns.get(name).copied().or_else(accepted).ok_or("a connection that was never dialled")
+        self.conns.get(name).copied().ok_or("a connection that never was")
     }
 }
 

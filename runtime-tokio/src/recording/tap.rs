@@ -47,6 +47,14 @@ impl Tapped {
         self.node.handle_datagram(now, local, from, bytes);
     }
 
+    pub(crate) fn accept(&mut self, now: Instant, from: SocketAddr) -> ConnId {
+        let conn = self.node.accept(now, from);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.line(format_args!("accepted {} {conn} {from}", now.as_nanos()));
+        }
+        conn
+    }
+
     pub(crate) fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
         let before = self.recorder.is_some().then(|| hex::encode(&*bytes));
         let taken = self.node.handle_bytes(now, conn, bytes);
@@ -61,7 +69,6 @@ impl Tapped {
             let at = now.as_nanos();
             match event {
                 Event::Connected(conn) => recorder.line(format_args!("connected {at} {conn}")),
-                Event::Accepted { conn, from } => recorder.line(format_args!("accepted {at} {conn} {from}")),
                 Event::DialFailed(conn, why) => {
                     recorder.line(format_args!("dial-failed {at} {conn} {}", dial_error(why)));
                 }

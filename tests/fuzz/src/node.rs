@@ -50,7 +50,6 @@ struct Host {
     dials: Vec<ConnId>,
     stores: Vec<StoreId>,
     streams: Vec<StreamId>,
-    accepted: u64,
     deadline: Option<Instant>,
     buf: Vec<u8>,
 }
@@ -90,7 +89,6 @@ impl Host {
             dials: Vec::new(),
             stores: Vec::new(),
             streams: Vec::new(),
-            accepted: 0,
             deadline: None,
             buf: vec![0; CHANNEL_READ_SIZE],
         }
@@ -99,11 +97,8 @@ impl Host {
     fn step(&mut self, input: &mut Input<'_>) {
         match input.byte() & 15 {
             0 => {
-                let conn = ConnId::accepted(self.accepted);
-                self.accepted += 1;
+                let conn = self.node.accept(self.now, address(input.byte()));
                 self.connections.insert(conn, Connection::default());
-                let from = address(input.byte());
-                self.node.handle_event(self.now, Event::Accepted { conn, from });
             }
             1 => {
                 let i = usize::from(input.byte());

@@ -510,7 +510,7 @@ fn both_begin_at_once_over_a_slow_and_lossy_path() {
 fn only_allowed_addresses_are_heard_and_contacted() {
     let mut net = Net::new();
     let mut config = Config::default();
-    config.allowed.push(crate::discovery::IpRange::new(at("127.0.0.2:1").ip(), 32).unwrap()).unwrap();
+    config.allowed[0] = crate::discovery::IpRange::new(at("127.0.0.2:1").ip(), 32);
     net.add(0, endpoint(0, 9000), config);
     net.add(1, endpoint(1, 9000), Config::default());
     net.add(2, endpoint(2, 9000), Config::default());

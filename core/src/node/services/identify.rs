@@ -4,11 +4,14 @@
 //! the address at which it sees us is a vote like a PONG's, though never for a port, which may be a
 //! connection's own. Its protocols are learned by asking for them, and its addresses by its record.
 
-use super::{super::Node, Unwanted, delimit};
+use super::{
+    super::{Node, Text},
+    Unwanted, delimit,
+};
 use crate::{
     cluster::MemberIndex,
     crypto::Crypto,
-    limits::{MAX_AGENT, MAX_SERVICE_MESSAGE},
+    limits::MAX_SERVICE_MESSAGE,
     node::action::ConnId,
     time::Instant,
     wire::{
@@ -67,7 +70,7 @@ impl<C: Crypto> Node<C> {
         match (field.number, field.value) {
             (AGENT_VERSION, Value::Bytes(text)) => {
                 if let Some(peer) = self.services.peers.get_mut(member.position()) {
-                    peer.agent = printable::<MAX_AGENT>(text);
+                    peer.agent = Text::printable(text);
                 }
                 Ok(())
             }
@@ -90,13 +93,4 @@ impl<C: Crypto> Node<C> {
             _ => Ok(()),
         }
     }
-}
-
-/// The printable part of a text that a peer sent, cut to `N` bytes.
-pub(super) fn printable<const N: usize>(text: &[u8]) -> heapless::String<N> {
-    let mut out = heapless::String::new();
-    for byte in text.iter().take(N).filter(|byte| byte.is_ascii_graphic() || **byte == b' ') {
-        let _ = out.push(char::from(*byte));
-    }
-    out
 }

@@ -19,6 +19,7 @@ use super::{
     Node,
     action::{Action, ConnId},
     conns::{Conn, Stage},
+    text::Text,
 };
 use crate::{
     channel::{Payload, StreamEnd, StreamNews},
@@ -104,7 +105,7 @@ pub(super) struct Peer {
     records_at: Option<Instant>,
     pub(super) records: Bits,
     checks: records::Budget,
-    pub(super) agent: heapless::String<MAX_AGENT>,
+    pub(super) agent: Text<MAX_AGENT>,
     pub(super) info: Option<PeerInfo>,
 }
 
@@ -119,7 +120,7 @@ impl Peer {
             records_at: None,
             records: Bits::none(),
             checks: records::Budget::new(),
-            agent: heapless::String::new(),
+            agent: Text::new(),
             info: None,
         }
     }

@@ -2,7 +2,10 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{super::Node, Service, Unwanted, delimit, identify::printable};
+use super::{
+    super::{Node, Text},
+    Service, Unwanted, delimit,
+};
 use crate::{
     crypto::Crypto,
     limits::{MAX_INFO_TEXT, MAX_LOCK_HASH},
@@ -91,13 +94,13 @@ impl Default for LocalInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
     /// Its version.
-    pub version: heapless::String<MAX_INFO_TEXT>,
+    pub version: Text<MAX_INFO_TEXT>,
     /// The commit it was built from, or `unknown`.
-    pub git_hash: heapless::String<7>,
+    pub git_hash: Text<7>,
     /// Its client; `charon`, if it does not say.
-    pub dv_client: heapless::String<MAX_INFO_TEXT>,
+    pub dv_client: Text<MAX_INFO_TEXT>,
     /// Its operator's name for it.
-    pub nickname: heapless::String<MAX_INFO_TEXT>,
+    pub nickname: Text<MAX_INFO_TEXT>,
     /// Whether its lock hash is ours.
     pub same_lock: bool,
     /// Whether its builder API is enabled.
@@ -113,10 +116,10 @@ pub struct PeerInfo {
 impl PeerInfo {
     pub(super) const fn empty() -> Self {
         Self {
-            version: heapless::String::new(),
-            git_hash: heapless::String::new(),
-            dv_client: heapless::String::new(),
-            nickname: heapless::String::new(),
+            version: Text::new(),
+            git_hash: Text::new(),
+            dv_client: Text::new(),
+            nickname: Text::new(),
             same_lock: false,
             builder_api: false,
             sent_at_ms: None,
@@ -127,14 +130,14 @@ impl PeerInfo {
 
     pub(super) fn read(&mut self, field: &Field<'_>, local: &LocalInfo) -> Result<(), Unwanted> {
         match (field.number, field.value) {
-            (VERSION, Value::Bytes(text)) => self.version = printable(text),
+            (VERSION, Value::Bytes(text)) => self.version = Text::printable(text),
             (LOCK_HASH, Value::Bytes(hash)) => self.same_lock = hash == local.lock_hash,
             (SENT_AT, Value::Bytes(bytes)) => self.sent_at_ms = Some(read_timestamp(bytes)?),
-            (GIT_HASH, Value::Bytes(text)) => self.git_hash = printable(text),
+            (GIT_HASH, Value::Bytes(text)) => self.git_hash = Text::printable(text),
             (STARTED_AT, Value::Bytes(bytes)) => self.started_at_ms = Some(read_timestamp(bytes)?),
             (BUILDER_API, Value::Varint(value)) => self.builder_api = value != 0,
-            (NICKNAME, Value::Bytes(text)) => self.nickname = printable(text),
-            (DV_CLIENT, Value::Bytes(text)) => self.dv_client = printable(text),
+            (NICKNAME, Value::Bytes(text)) => self.nickname = Text::printable(text),
+            (DV_CLIENT, Value::Bytes(text)) => self.dv_client = Text::printable(text),
             (VERSION..=DV_CLIENT, _) => return Err(Unwanted),
             _ => {}
         }
@@ -180,7 +183,7 @@ impl<C: Crypto> Node<C> {
             return;
         }
         if info.dv_client.is_empty() {
-            let _ = info.dv_client.push_str("charon");
+            info.dv_client = Text::printable(b"charon");
         }
         // Without both timestamps it is no valid answer.
         let (Some(sent), Some(asked)) =

@@ -19,20 +19,16 @@ fn running(config: Config) -> Node {
     node
 }
 
-/// A driver's numbering of what it accepts.
+/// What accepts connections.
 struct Door {
     node: Node,
-    accepted: u64,
 }
 
 impl Door {
     /// The name of a connection from there, if the node keeps it.
     fn accept(&mut self, now: Instant, from: &str) -> Option<ConnId> {
-        let conn = ConnId::accepted(self.accepted);
-        self.accepted += 1;
         let before = self.node.connections();
-        self.node
-            .handle_event(now, Event::Accepted { conn, from: SocketAddr::new(from.parse().unwrap(), 9) });
+        let conn = self.node.accept(now, SocketAddr::new(from.parse().unwrap(), 9));
         drain(&mut self.node, now);
         (self.node.connections() > before).then_some(conn)
     }
@@ -44,7 +40,7 @@ impl Door {
 
 #[test]
 fn a_source_has_few_places_and_all_together_have_not_many() {
-    let mut door = Door { node: running(config()), accepted: 0 };
+    let mut door = Door { node: running(config()) };
     assert_eq!(door.fill("192.0.2.1"), MAX_PENDING_PER_SOURCE);
     // One host has a whole /64; an IPv4 address is one also in its IPv6 form.
     assert_eq!(door.fill("2001:db8::1"), MAX_PENDING_PER_SOURCE);
@@ -66,7 +62,7 @@ fn a_flood_does_not_lock_members_out() {
     let mut config = config();
     config.members[1].hints.push("192.0.2.77:3610".parse().unwrap());
     config.members[2].last_good = Some("[2001:db8:7::1]:3610".parse().unwrap());
-    let mut door = Door { node: running(config), accepted: 0 };
+    let mut door = Door { node: running(config) };
     let dials = door.node.connections();
     let flood: usize = (0..30).map(|n| door.fill(&format!("198.51.100.{n}"))).sum();
     assert_eq!(flood, MAX_PENDING_INBOUND);
@@ -80,7 +76,7 @@ fn a_flood_does_not_lock_members_out() {
 /// acceptance.
 #[test]
 fn slow_senders_have_the_same_deadline() {
-    let mut door = Door { node: running(config()), accepted: 0 };
+    let mut door = Door { node: running(config()) };
     let conn = door.accept(Instant::ZERO, "192.0.2.1").unwrap();
     let mut sent = b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec();
     let mut now = Instant::ZERO;
@@ -102,7 +98,7 @@ fn slow_senders_have_the_same_deadline() {
 #[test]
 fn another_protocol_is_refused_at_its_first_wrong_byte() {
     const HEADER: &[u8] = b"\x13/multistream/1.0.0\n";
-    let mut door = Door { node: running(config()), accepted: 0 };
+    let mut door = Door { node: running(config()) };
     let mut refused = 0;
     for right in 0..HEADER.len() {
         for wrong in (0..=255).filter(|byte| *byte != HEADER[right]) {
@@ -133,7 +129,7 @@ fn another_protocol_is_refused_at_its_first_wrong_byte() {
 /// Rule N6: what a peer makes us hold, in each phase in which it may stall, and when it was refused.
 #[test]
 fn memory_for_a_peer_is_bounded_in_every_phase() {
-    let mut door = Door { node: running(config()), accepted: 0 };
+    let mut door = Door { node: running(config()) };
     let slots = |node: &Node| node.conns.capacity();
     let (before, memories) = (slots(&door.node), door.node.memories.len());
     println!("a connection, in any phase: {} bytes, of which", size_of::<Option<Conn>>());

@@ -15,7 +15,6 @@ pub(super) struct Host {
     links: BTreeMap<ConnId, (usize, ConnId)>,
     /// Bytes that arrived and were not taken.
     pending: BTreeMap<ConnId, Vec<u8>>,
-    accepted: u64,
     pub(super) own: Option<Record>,
     pub(super) notices: Vec<Notice>,
     pub(super) events: Vec<StreamEvent>,
@@ -67,7 +66,6 @@ impl Net {
             address: at,
             links: BTreeMap::new(),
             pending: BTreeMap::new(),
-            accepted: 0,
             own: None,
             notices: Vec::new(),
             events: Vec::new(),
@@ -132,13 +130,11 @@ impl Net {
             self.hosts[i].node.handle_event(now, Event::DialFailed(conn, DialError::Refused));
             return;
         };
-        let name = ConnId::accepted(self.hosts[there].accepted);
-        self.hosts[there].accepted += 1;
-        self.hosts[i].links.insert(conn, (there, name));
-        self.hosts[there].links.insert(name, (i, conn));
         let from = SocketAddr::new(self.hosts[i].address.ip(), 40_000);
         self.hosts[i].node.handle_event(now, Event::Connected(conn));
-        self.hosts[there].node.handle_event(now, Event::Accepted { conn: name, from });
+        let name = self.hosts[there].node.accept(now, from);
+        self.hosts[i].links.insert(conn, (there, name));
+        self.hosts[there].links.insert(name, (i, conn));
     }
 
     pub(super) fn write(&mut self, i: usize, conn: ConnId, len: usize) {

@@ -34,7 +34,6 @@ enum Move {
 
 struct World {
     nodes: [Node<Cheap>; 2],
-    accepted: u64,
     now: Instant,
     links: Vec<Link>,
     deadlines: [Option<Instant>; 2],
@@ -65,7 +64,6 @@ impl World {
         });
         let mut world = Self {
             nodes,
-            accepted: 0,
             now: Instant::ZERO,
             links: Vec::new(),
             deadlines: [None; 2],
@@ -166,11 +164,8 @@ impl World {
             Move::Deliver(i, _) => {
                 let link = &mut self.links[i];
                 if link.names[n].is_none() {
-                    let conn = ConnId::accepted(self.accepted);
-                    self.accepted += 1;
-                    link.names[n] = Some(conn);
                     let from = SocketAddr::new(address(1 - n).ip(), 40_000);
-                    self.nodes[n].handle_event(now, Event::Accepted { conn, from });
+                    link.names[n] = Some(self.nodes[n].accept(now, from));
                     self.act(n);
                 }
                 let link = &mut self.links[i];

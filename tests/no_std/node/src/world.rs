@@ -44,7 +44,6 @@ pub struct World {
     /// To whom, how long, and what.
     datagrams: VecDeque<(usize, usize, [u8; MAX_PACKET_SIZE])>,
     buf: Vec<u8>,
-    accepted: u64,
     /// Pings that each had answered.
     pub pings: [u32; 2],
     /// What the first node asked for when it was made.
@@ -73,7 +72,6 @@ impl World {
             hosts: hosts.try_into().map_err(|_| 12)?,
             datagrams: VecDeque::with_capacity(DATAGRAMS),
             buf: vec![0; CHANNEL_READ_SIZE],
-            accepted: 0,
             pings: [0; 2],
             node_bytes,
         })
@@ -143,22 +141,20 @@ impl World {
     }
 
     fn dial(&mut self, i: usize, conn: ConnId) {
-        let theirs = ConnId::accepted(self.accepted);
         let room = self.hosts.iter().all(|host| !host.spare.is_empty());
         if !room {
             let event = Event::DialFailed(conn, DialError::Refused);
             self.hosts[i].node.handle_event(self.now, event);
             return;
         }
-        self.accepted += 1;
+        let from = self.hosts[i].address;
+        let theirs = self.hosts[1 - i].node.accept(self.now, from);
         for (side, ours, theirs) in [(i, conn, theirs), (1 - i, theirs, conn)] {
             let host = &mut self.hosts[side];
             if let Some(bytes) = host.spare.pop() {
                 host.connections.push(Connection { ours, theirs, len: 0, bytes });
             }
         }
-        let from = self.hosts[i].address;
-        self.hosts[1 - i].node.handle_event(self.now, Event::Accepted { conn: theirs, from });
         self.hosts[i].node.handle_event(self.now, Event::Connected(conn));
     }
 
