@@ -32,8 +32,8 @@
 //! let listen = Listen { tcp: vec!["0.0.0.0:3610".parse()?], udp: vec!["0.0.0.0:3630".parse()?] };
 //! let store = host::DatabaseStore(database);
 //! let node = coracle_tokio::start(Sockets::bind(&listen)?, config, store)?;
-//! println!("{} runs", node.peer_id());
-//! node.stopped().await;
+//! tokio::signal::ctrl_c().await?; // meanwhile: `node.notices()`, `node.open(…)`, `node.snapshot()`
+//! node.shutdown().await;
 //! # Ok(())
 //! # }
 //! ```
