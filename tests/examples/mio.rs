@@ -155,8 +155,9 @@ impl Host {
                 },
                 Action::Write { conn, len } => {
                     let Some(token) = self.token(conn) else { continue };
-                    let connection = self.connections.get_mut(&token);
-                    connection.map(|connection| connection.unwritten.extend_from_slice(&self.buf[..len]));
+                    if let Some(connection) = self.connections.get_mut(&token) {
+                        connection.unwritten.extend_from_slice(&self.buf[..len]);
+                    }
                     self.serve(token);
                 }
                 Action::Close { conn } => self.connections.retain(|_, connection| connection.conn != conn),
