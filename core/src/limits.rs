@@ -175,8 +175,9 @@ pub const MAX_AGENT: usize = 64;
 pub const MAX_LOCK_HASH: usize = 32;
 /// Protocols that the streams of a node can speak, its own among them.
 pub const MAX_PROTOCOLS: usize = 24;
-/// Inbound streams of one channel that have not agreed on a protocol yet: the accept backlog.
-pub const MAX_NEGOTIATING_STREAMS: usize = 32;
+/// Inbound streams of one channel that have not agreed on a protocol yet: the accept backlog. A
+/// hundred that a member opens at one moment find room beside the node's own.
+pub const MAX_NEGOTIATING_STREAMS: usize = 112;
 /// Streams of a channel that only the node itself opens, whatever the peer and the embedder hold. Fewer in
 /// small tables: an eighth, at least one.
 pub const RESERVED_STREAMS: usize = 8;

@@ -6,7 +6,7 @@ use std::{
     future, io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_std::{
@@ -38,8 +38,8 @@ use crate::{
     stream::{FromStream, Stream, dial},
 };
 
-/// Time between two looks at the interfaces' addresses.
-const INTERFACES_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two looks at the wall clock and the interfaces' addresses.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// From the last connection's end until the driver ends as well, if by then members' entries are still
 /// owed to the store. What the store has taken on is waited for in any case.
 const STORE_GRACE: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ enum Woken {
     Resolved(ResolveId, Vec<IpAddr>),
     Message(Option<ToDriver>),
     Attention(StreamId),
-    LookAtInterfaces,
+    LookAround,
     Timeout,
 }
 
@@ -155,16 +155,16 @@ impl Driver {
     }
 
     async fn run(mut self) {
-        self.look_at_interfaces();
-        let mut interfaces = self.clock.now() + INTERFACES_INTERVAL;
+        self.look_around();
+        let mut interfaces = self.clock.now() + LOOK_INTERVAL;
         loop {
             self.act();
             if self.shutting_down && self.node.connections() == 0 {
                 break;
             }
             let woken = self.wait(interfaces).await;
-            if matches!(woken, Woken::LookAtInterfaces) {
-                interfaces = self.clock.now() + INTERFACES_INTERVAL;
+            if matches!(woken, Woken::LookAround) {
+                interfaces = self.clock.now() + LOOK_INTERVAL;
             }
             self.handle(woken);
         }
@@ -203,7 +203,7 @@ impl Driver {
             (id, addresses) = received(&self.resolved_rx).fuse() => Woken::Resolved(id, addresses),
             message = self.next_message().fuse() => Woken::Message(message),
             id = received(&self.peer_streams.attention).fuse() => Woken::Attention(id),
-            () = sleep_until(Some(self.clock.at(interfaces))).fuse() => Woken::LookAtInterfaces,
+            () = sleep_until(Some(self.clock.at(interfaces))).fuse() => Woken::LookAround,
             () = sleep_until(deadline).fuse() => Woken::Timeout,
         }
     }
@@ -228,7 +228,7 @@ impl Driver {
             Woken::Resolved(id, addresses) => self.node.handle_event(now, Event::Resolved(id, &addresses)),
             Woken::Message(message) => self.message(now, message),
             Woken::Attention(id) => self.attend(now, id),
-            Woken::LookAtInterfaces => self.look_at_interfaces(),
+            Woken::LookAround => self.look_around(),
             Woken::Timeout => self.node.handle_timeout(now),
         }
     }
@@ -307,7 +307,11 @@ impl Driver {
         }
     }
 
-    fn look_at_interfaces(&mut self) {
+    /// Tells the node what the system says without being asked: the time, and the interfaces' addresses.
+    fn look_around(&mut self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.node.handle_event(self.clock.now(), Event::WallClock(wall_ms));
         let addresses = self.sockets.interfaces();
         if addresses != self.interfaces {
             self.interfaces = addresses;

@@ -82,6 +82,7 @@
 //! `storage` (the store's thread), `handle` (what the embedder holds).
 
 mod driver;
+mod exchange;
 mod handle;
 mod log;
 mod peer_stream;
@@ -89,6 +90,7 @@ mod sockets;
 mod storage;
 mod stream;
 
+pub use exchange::{AskError, Limits};
 pub use handle::{Handle, Stopped};
 pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
 pub use sockets::{BindError, Listen, Sockets};

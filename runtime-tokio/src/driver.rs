@@ -5,7 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use coracle_core::{
@@ -35,8 +35,8 @@ use crate::{
     stream::{FromStream, Stream, dial},
 };
 
-/// Time between two looks at the interfaces' addresses.
-const INTERFACES_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two looks at the wall clock and the interfaces' addresses.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// From the last connection's end until the driver ends as well, if by then members' entries are still
 /// owed to the store. What the store has taken on is waited for in any case.
 const STORE_GRACE: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ enum Woken {
     Resolved(ResolveId, Vec<IpAddr>),
     Message(Option<ToDriver>),
     Attention(StreamId),
-    LookAtInterfaces,
+    LookAround,
     Timeout,
 }
 
@@ -151,9 +151,9 @@ impl Driver {
     }
 
     async fn run(mut self) {
-        let mut interfaces = tokio::time::interval(INTERFACES_INTERVAL);
+        let mut interfaces = tokio::time::interval(LOOK_INTERVAL);
         interfaces.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.look_at_interfaces();
+        self.look_around();
         loop {
             self.act();
             if self.shutting_down && self.node.node().connections() == 0 {
@@ -197,7 +197,7 @@ impl Driver {
             Some((id, addresses)) = self.resolved_rx.recv() => Woken::Resolved(id, addresses),
             message = self.messages.recv(), if !self.shutting_down => Woken::Message(message),
             Some(id) = self.peer_streams.attention.recv() => Woken::Attention(id),
-            _ = interfaces.tick() => Woken::LookAtInterfaces,
+            _ = interfaces.tick() => Woken::LookAround,
             () = sleep_until(deadline) => Woken::Timeout,
         }
     }
@@ -218,7 +218,7 @@ impl Driver {
             Woken::Resolved(id, addresses) => self.node.handle_event(now, Event::Resolved(id, &addresses)),
             Woken::Message(message) => self.message(now, message),
             Woken::Attention(id) => self.attend(now, id),
-            Woken::LookAtInterfaces => self.look_at_interfaces(),
+            Woken::LookAround => self.look_around(),
             Woken::Timeout => self.node.handle_timeout(now),
         }
     }
@@ -297,7 +297,11 @@ impl Driver {
         }
     }
 
-    fn look_at_interfaces(&mut self) {
+    /// Tells the node what the system says without being asked: the time, and the interfaces' addresses.
+    fn look_around(&mut self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.node.handle_event(self.clock.now(), Event::WallClock(wall_ms));
         let addresses = self.sockets.interfaces();
         if addresses != self.interfaces {
             self.interfaces = addresses;

@@ -70,6 +70,7 @@
 //! a node was told and did, to have it again).
 
 mod driver;
+mod exchange;
 mod handle;
 mod log;
 mod peer_stream;
@@ -78,6 +79,7 @@ mod sockets;
 mod storage;
 mod stream;
 
+pub use exchange::{AskError, Limits};
 pub use handle::{Handle, Stopped};
 pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
 pub use sockets::{BindError, Listen, Sockets};

@@ -1,8 +1,11 @@
 //! The rules that hold after every event, checked from outside of the nodes.
 //!
 //! - E1: the published sequence number of a key only ever rises; E2: one (key, number) stands for one content;
-//!   E3: what is published is on the node's disk, or is the lock file's record;
-//! - C1: a channel is only ever with a member, and with the one whose key the other end really has;
+//!   E3: what is published is on the node's disk, or is the lock file's record. Both hold on the condition that
+//!   confirmed writes survive: after the loss of a database, and for two processes with one key, they hold for what
+//!   that database (that process) published, and for the key again once the node has gone above everything (E5);
+//! - C1: a channel is only ever with a member, and with the one whose key the other end really has; who is removed
+//!   is cut off in the same step;
 //! - C3: the database of a node never goes back, and never loses an entry;
 //! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
 //! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
@@ -19,7 +22,7 @@ use std::rc::Rc;
 use coracle_core::cluster::Origin;
 use coracle_core::crypto::PublicKey;
 use coracle_core::id::PeerId;
-use coracle_core::node::{ConnId, Failure, Notice};
+use coracle_core::node::{ConnId, Failure, Notice, RequestError};
 use coracle_core::record::Record;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
@@ -28,6 +31,7 @@ use crate::nonces::Nonces;
 use crate::observers::channels::Channels;
 use crate::observers::ledger::Ledger;
 use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
+use crate::slots;
 
 /// What the observers know of a node.
 #[derive(Clone, Debug)]
@@ -89,8 +93,18 @@ pub struct Book {
     pub channels: Channels,
     /// Bytes by endpoint.
     pub ledger: Ledger,
-    /// Nodes whose database was lost once: E1, E2 and C3 do not bind them any more (E5 does).
+    /// Nodes whose database was lost once.
     pub databases_lost: BTreeSet<NodeId>,
+    /// Keys that two processes had once.
+    pub shared_keys: BTreeSet<PeerId>,
+    /// Who is no member now, whatever the lock file said at first.
+    pub removed: BTreeSet<PeerId>,
+    /// Processes that nobody tells of a change of members.
+    pub untold: BTreeSet<NodeId>,
+    /// Nodes that lost their database and have not gone above what they published before.
+    behind: BTreeSet<NodeId>,
+    /// What each node published since its database was there.
+    own: BTreeMap<(NodeId, u64), Record>,
     contents: BTreeMap<(PeerId, u64), Record>,
     /// Numbers in the database, by node and key on the disk.
     durable: BTreeMap<(NodeId, Vec<u8>), u64>,
@@ -102,26 +116,50 @@ impl Book {
         members.map(|entry| PeerId::from_public_key(&entry.public_key)).collect()
     }
 
+    /// A node's database is lost: what it published before, and what was on its disk, binds it no more, until it
+    /// has gone above all of that (rule E5). What it publishes from now on binds it as ever.
+    pub fn lose_database(&mut self, node: NodeId) {
+        self.databases_lost.insert(node);
+        self.behind.insert(node);
+        self.own.retain(|(whose, _), _| *whose != node);
+        self.durable.retain(|(whose, _), _| *whose != node);
+    }
+
+    /// From now on two processes have this key: numbers and contents bind each process by itself.
+    pub fn share_key(&mut self, peer: PeerId) {
+        self.shared_keys.insert(peer);
+    }
+
     fn publish(&mut self, sim: &Sim<Actor>, node: NodeId, record: &Record) -> Result<(), String> {
         let entry = &self.entries[&node];
         if *record.public_key() != entry.public_key {
             return Err("E4: it published a record of another key".into());
         }
-        let stored = sim.durable(node).and_then(|disk| disk.get(OWN));
+        let stored = sim.durable(node).and_then(|disk| slots::read(disk, OWN));
         let is_lock = entry.lock_record.as_ref().is_some_and(|lock| lock.as_bytes() == record.as_bytes());
         if !is_lock && stored.is_none_or(|stored| stored != record.as_bytes()) {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
         self.publications.push((node, record.clone()));
-        if self.databases_lost.contains(&node) {
-            return Ok(());
+        let before = self.own.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq);
+        if seq < before {
+            return Err(format!("E1: it published {seq} after {before}"));
+        }
+        let first = self.own.entry((node, seq)).or_insert_with(|| record.clone());
+        if !first.same_content(record) {
+            return Err(format!("E2: {seq} stands for two contents"));
         }
         let highest = self.published.entry(peer).or_insert(seq);
-        if seq < *highest {
-            return Err(format!("E1: it published {seq} after {highest}"));
+        let above = *highest;
+        *highest = seq.max(above);
+        if self.shared_keys.contains(&peer) || (seq <= above && self.behind.contains(&node)) {
+            return Ok(());
         }
-        *highest = seq;
+        self.behind.remove(&node);
+        if seq < above {
+            return Err(format!("E1: it published {seq} after {above}"));
+        }
         let first = self.contents.entry((peer, seq)).or_insert_with(|| record.clone());
         if !first.same_content(record) {
             return Err(format!("E2: {seq} stands for two contents"));
@@ -131,25 +169,34 @@ impl Book {
 
     fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
         let Some(disk) = sim.durable(node) else { return Ok(()) };
-        if self.databases_lost.contains(&node) {
-            return Ok(());
-        }
         for entry in self.entries.values() {
             let key = peer_key(&entry.public_key);
-            if let Some(bytes) = disk.get(&key) {
-                let stored = decode_peer(entry.public_key, bytes);
+            if let Some(bytes) = slots::read(disk, &key) {
+                let stored = decode_peer(entry.public_key, &bytes);
                 let seq = stored.record.as_ref().map_or(0, Record::seq);
                 Self::not_back(&mut self.durable, node, key, seq)?;
             } else if self.durable.contains_key(&(node, key)) {
                 return Err("C3: an entry of the database is gone".into());
             }
         }
-        if let Some(bytes) = disk.get(OWN) {
-            Self::not_back(&mut self.durable, node, OWN.to_vec(), decode_record(bytes).seq())?;
+        if let Some(bytes) = slots::read(disk, OWN) {
+            Self::not_back(&mut self.durable, node, OWN.to_vec(), decode_record(&bytes).seq())?;
         } else if self.durable.contains_key(&(node, OWN.to_vec())) {
             return Err("C3: the own record is gone from the database".into());
         }
         Ok(())
+    }
+
+    /// C1: whoever was removed has no channel with those who know it, from the same moment on.
+    fn cut_off(&self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
+        let own = PeerId::from_public_key(&self.entries[&node].public_key);
+        let Some(running) = sim.machine(node).and_then(Actor::as_node) else { return Ok(()) };
+        match self.removed.iter().find(|peer| **peer != own && running.view(peer).is_some()) {
+            Some(peer) if !self.removed.contains(&own) => {
+                Err(format!("C1: {peer} was removed, and is a member still"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn not_back(
@@ -177,6 +224,9 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
         if let Some(cipher) = book.nonces.borrow().reused() {
             return Err(format!("N5: one key and nonce sealed two messages with {cipher}"));
         }
+        if step.cause == Cause::Command && book.entries.contains_key(&step.node) {
+            book.cut_off(sim, step.node)?;
+        }
         if step.cause == Cause::Crash {
             book.channels.crash(step.node);
             book.pings.retain(|(node, ..), _| *node != step.node);
@@ -201,6 +251,11 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             if !book.members().contains(peer) {
                 return Err(format!("C1: a channel with {peer}, which is no member"));
             }
+            let own = PeerId::from_public_key(&book.entries[&node].public_key);
+            let told = !book.removed.contains(&own) && !book.untold.contains(&node);
+            if told && book.removed.contains(peer) {
+                return Err(format!("C1: a channel with {peer}, which was removed"));
+            }
             if book.entries[&node].lock_record.is_none() {
                 return Err(format!("C1: a stranger has a channel with {peer}"));
             }
@@ -218,7 +273,13 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
         }
         Seen::ChannelDown { peer, conn, reason } => {
             book.downs.push(Down { at, node, peer: *peer, reason: *reason });
-            book.channels.down(node, *peer, *conn, *reason)?;
+            // Of two processes with one key each knows its own channels only.
+            let own = PeerId::from_public_key(&book.entries[&node].public_key);
+            let shared = book.shared_keys.contains(peer) || book.shared_keys.contains(&own);
+            let both_closed = book.channels.down(node, *peer, *conn, *reason);
+            if !shared {
+                both_closed?;
+            }
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);
@@ -226,6 +287,9 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),
         Seen::IntruderFinished | Seen::IntruderClosed => book.intruders.push((node, seen.clone())),
+        Seen::Rejected(RequestError::Members(error)) => {
+            return Err(format!("C1: it goes on with the old members: {error}"));
+        }
         Seen::Rejected(_) => {}
     }
     Ok(())

@@ -7,12 +7,14 @@
 //! parts per million.
 
 mod draw;
+mod incident;
+mod rates;
 pub mod scenarios;
 
-use std::fmt;
-
-use coracle_sim::{DiskFaults, Faults, Link, MILLISECOND, StreamFaults};
 use serde::{Deserialize, Serialize};
+
+pub use incident::{Incident, What};
+pub use rates::{Rate, Rates};
 
 /// The form of plans that this code writes, and the only one it reads.
 pub const VERSION: u32 = 1;
@@ -20,8 +22,8 @@ pub const VERSION: u32 = 1;
 pub const MAX_OPERATORS: u8 = 40;
 /// Longest plan in virtual milliseconds: a day.
 const MAX_TIME_MS: u64 = 86_400_000;
-/// Bytes that may wait before a narrow link.
-const QUEUE: u64 = 4_096;
+/// A NAT keeps streams longer than the pause between two pings inside them, or no channel could stay.
+pub const STREAM_IDLE_MS: u64 = 12_000;
 /// How long a mesh may take after everything is healed (rule C2).
 pub const DEADLINE_MS: u64 = 120_000;
 
@@ -49,6 +51,9 @@ pub struct Plan {
     /// Operators behind a NAT.
     #[serde(default, skip_serializing_if = "is_default")]
     pub nats: Vec<BehindNat>,
+    /// Operators whose clock is not like the others'.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub clocks: Vec<OffClock>,
     /// What goes wrong by itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub faults: Rates,
@@ -76,6 +81,25 @@ pub struct BehindNat {
     pub kind: NatKind,
     /// Whether the node's port is forwarded, so that others can reach it.
     pub forwarded: bool,
+    /// After how long without traffic it forgets a mapping; 0: as the simulator has it, two minutes. Streams are
+    /// given [`STREAM_IDLE_MS`] at least.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub idle_ms: u64,
+    /// How many mappings it has room for; 0: as many as the simulator has, some thousands.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub room: u16,
+}
+
+/// An operator's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffClock {
+    /// Whose.
+    pub operator: u8,
+    /// How far it is ahead at the start.
+    pub ahead_ms: u64,
+    /// Microseconds that it gains (or loses) a second.
+    pub drift_ppm: i32,
 }
 
 /// How a NAT chooses its ports, and what it lets in (RFC 4787).
@@ -90,147 +114,6 @@ pub enum NatKind {
     PortRestricted,
     /// Another port for every destination.
     Symmetric,
-}
-
-/// Rates and delays. `0` everywhere is a quiet network with 10 ms on every way and 1 ms to the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rates {
-    /// When they begin.
-    #[serde(skip_serializing_if = "is_default")]
-    pub from_ms: u64,
-    /// When they end; 0: with the healing.
-    #[serde(skip_serializing_if = "is_default")]
-    pub until_ms: u64,
-    /// Added to the 10 ms on every way.
-    #[serde(skip_serializing_if = "is_default")]
-    pub latency_ms: u64,
-    /// Up to this much more, drawn for each packet.
-    #[serde(skip_serializing_if = "is_default")]
-    pub jitter_ms: u64,
-    /// Datagrams lost.
-    #[serde(skip_serializing_if = "is_default")]
-    pub loss: u32,
-    /// Datagrams doubled.
-    #[serde(skip_serializing_if = "is_default")]
-    pub duplicate: u32,
-    /// Datagrams held back, so that others overtake them.
-    #[serde(skip_serializing_if = "is_default")]
-    pub reorder: u32,
-    /// Datagrams changed.
-    #[serde(skip_serializing_if = "is_default")]
-    pub corrupt: u32,
-    /// Stream segments split.
-    #[serde(skip_serializing_if = "is_default")]
-    pub split: u32,
-    /// Stream segments at which the stream breaks.
-    #[serde(skip_serializing_if = "is_default")]
-    pub broken: u32,
-    /// Stream ends that are not told that their peer is gone.
-    #[serde(skip_serializing_if = "is_default")]
-    pub silent: u32,
-    /// Stream segments at which the stream stalls, for 5 s at most.
-    #[serde(skip_serializing_if = "is_default")]
-    pub stall: u32,
-    /// KiB that leave in a second on every way; 0: any number.
-    #[serde(skip_serializing_if = "is_default")]
-    pub bandwidth_kib: u64,
-    /// Added to the 1 ms until a write is durable.
-    #[serde(skip_serializing_if = "is_default")]
-    pub disk_ms: u64,
-    /// Up to this much more, drawn for each write.
-    #[serde(skip_serializing_if = "is_default")]
-    pub disk_jitter_ms: u64,
-    /// Writes that fail.
-    #[serde(skip_serializing_if = "is_default")]
-    pub disk_fail: u32,
-    /// Unfinished writes that a crash loses.
-    #[serde(skip_serializing_if = "is_default")]
-    pub disk_lose: u32,
-    /// Crashes at which a later unfinished write may survive an earlier one.
-    #[serde(skip_serializing_if = "is_default")]
-    pub disk_reorder: u32,
-}
-
-/// Something that happens at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
-    /// When.
-    pub at_ms: u64,
-    /// What.
-    #[serde(flatten)]
-    pub what: What,
-}
-
-/// What can happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "kebab-case")]
-pub enum What {
-    /// An operator moves to an address that nobody had before; if it is behind a NAT, the NAT gets the address.
-    Move {
-        /// Who.
-        operator: u8,
-    },
-    /// All operators move at one moment.
-    MoveAll,
-    /// An operator's node crashes.
-    Crash {
-        /// Who.
-        operator: u8,
-        /// For how long.
-        down_ms: u64,
-    },
-    /// An operator's node crashes in the midst of a write.
-    CrashAtWrite {
-        /// Who.
-        operator: u8,
-        /// Which write, counted from 1 at this moment.
-        write: u64,
-        /// When it is started again, counted from this moment (later again, if it crashes only then).
-        down_ms: u64,
-    },
-    /// An operator's node crashes, and its database is lost.
-    LoseDatabase {
-        /// Who.
-        operator: u8,
-        /// For how long it is down.
-        down_ms: u64,
-    },
-    /// These operators are cut off from all others.
-    Partition {
-        /// Who.
-        operators: Vec<u8>,
-        /// For how long.
-        for_ms: u64,
-    },
-    /// Nothing passes from one operator to another. The other direction stays as it is.
-    Cut {
-        /// From whom.
-        from: u8,
-        /// To whom.
-        to: u8,
-        /// For how long.
-        for_ms: u64,
-    },
-    /// The NAT of an operator loses its mappings.
-    RebootNat {
-        /// Whose.
-        operator: u8,
-    },
-    /// An operator's clock jumps ahead.
-    JumpClock {
-        /// Whose.
-        operator: u8,
-        /// By how much.
-        by_ms: u64,
-    },
-    /// Somebody who is no member dials an operator.
-    Intrude {
-        /// Whom.
-        operator: u8,
-        /// With the operator's own key, not one of nobody's.
-        own_key: bool,
-    },
 }
 
 /// A plan that cannot be carried out.
@@ -263,6 +146,14 @@ pub enum BadPlan {
         /// How many there are.
         operators: u8,
     },
+    /// An operator that there is not has a clock of its own.
+    #[error("operator {operator} has a clock of its own, where there are {operators} (counted from 0)")]
+    Clock {
+        /// The operator.
+        operator: u8,
+        /// How many there are.
+        operators: u8,
+    },
     /// A time is longer than a day.
     #[error("a time of {0} ms: longer than a day")]
     Time(u64),
@@ -280,6 +171,7 @@ impl Plan {
             unseen_moves: false,
             bootnode: false,
             nats: Vec::new(),
+            clocks: Vec::new(),
             may_stay_apart: false,
             faults: Rates::default(),
             only_faults: None,
@@ -301,17 +193,26 @@ impl Plan {
     ///
     /// Of two operators at least one can be reached. There is a bootnode that all know, or an operator that can
     /// be reached and never moves. And those who do not notice that they moved, where more than their own dialling
-    /// is needed, have enough members who stayed to tell them: the quorum of votes.
+    /// is needed, have enough members who stayed to tell them: the quorum of votes. Who moves and had a second
+    /// process with its key cannot be reached by its record: two processes do not race upwards (rule E5), and what
+    /// the others hold for the newest may be that of the one that is gone.
     #[must_use]
     pub fn leaves_a_way(&self) -> bool {
         let natted = |operator: u8| self.nats.iter().find(|nat| nat.operator == operator);
-        let hidden = |operator: u8| natted(operator).is_some_and(|nat| !nat.forwarded);
         let moves = |operator: u8| {
             self.incidents.iter().any(|incident| match incident.what {
                 What::Move { operator: mover } => mover == operator,
                 What::MoveAll => true,
                 _ => false,
             })
+        };
+        // Of a key that two processes had, the others may hold the record of the one that is gone.
+        let twin = |operator: u8| {
+            let of = |what: &What| matches!(what, What::Twin { operator: whose, .. } if *whose == operator);
+            self.incidents.iter().any(|incident| of(&incident.what))
+        };
+        let hidden = |operator: u8| {
+            natted(operator).is_some_and(|nat| !nat.forwarded) || (twin(operator) && moves(operator))
         };
         let count =
             |which: &dyn Fn(u8) -> bool| (0..self.operators).filter(|operator| which(*operator)).count();
@@ -349,12 +250,19 @@ impl Plan {
         }
         let ends = self.incidents.iter().map(|incident| incident.at_ms.saturating_add(incident.what.lasts()));
         let times = [self.heal_ms, self.deadline_ms, self.calm_ms, self.faults.latency_ms];
+        let apart =
+            self.nats.iter().map(|nat| nat.idle_ms).chain(self.clocks.iter().map(|clock| clock.ahead_ms));
         let delays = [self.faults.jitter_ms, self.faults.disk_ms, self.faults.disk_jitter_ms];
-        if let Some(time) = times.into_iter().chain(delays).chain(ends).find(|time| *time > MAX_TIME_MS) {
+        if let Some(time) =
+            times.into_iter().chain(delays).chain(ends).chain(apart).find(|time| *time > MAX_TIME_MS)
+        {
             return Err(BadPlan::Time(time));
         }
         if let Some(nat) = self.nats.iter().find(|nat| nat.operator >= self.operators) {
             return Err(BadPlan::Nat { operator: nat.operator, operators: self.operators });
+        }
+        if let Some(clock) = self.clocks.iter().find(|clock| clock.operator >= self.operators) {
+            return Err(BadPlan::Clock { operator: clock.operator, operators: self.operators });
         }
         for (incident, Incident { what, .. }) in self.incidents.iter().enumerate() {
             if let Some(operator) = what.operators().into_iter().find(|operator| *operator >= self.operators)
@@ -363,170 +271,6 @@ impl Plan {
             }
         }
         Ok(())
-    }
-}
-
-impl What {
-    /// The operators it is about, where it names any.
-    #[must_use]
-    pub fn operators(&self) -> Vec<u8> {
-        match self {
-            Self::MoveAll => Vec::new(),
-            Self::Move { operator }
-            | Self::Crash { operator, .. }
-            | Self::CrashAtWrite { operator, .. }
-            | Self::LoseDatabase { operator, .. }
-            | Self::RebootNat { operator }
-            | Self::JumpClock { operator, .. }
-            | Self::Intrude { operator, .. } => vec![*operator],
-            Self::Partition { operators, .. } => operators.clone(),
-            Self::Cut { from, to, .. } => vec![*from, *to],
-        }
-    }
-
-    /// How long it lasts, in milliseconds; 0 for what has no end.
-    #[must_use]
-    pub const fn lasts(&self) -> u64 {
-        match self {
-            Self::Crash { down_ms, .. }
-            | Self::CrashAtWrite { down_ms, .. }
-            | Self::LoseDatabase { down_ms, .. } => *down_ms,
-            Self::Partition { for_ms, .. } | Self::Cut { for_ms, .. } => *for_ms,
-            Self::Move { .. }
-            | Self::MoveAll
-            | Self::RebootNat { .. }
-            | Self::JumpClock { .. }
-            | Self::Intrude { .. } => 0,
-        }
-    }
-
-    /// The same with another length, where it has one.
-    pub(crate) const fn set_length(&mut self, ms: u64) {
-        match self {
-            Self::Crash { down_ms: length, .. }
-            | Self::CrashAtWrite { down_ms: length, .. }
-            | Self::LoseDatabase { down_ms: length, .. }
-            | Self::Partition { for_ms: length, .. }
-            | Self::Cut { for_ms: length, .. } => *length = ms,
-            Self::Move { .. }
-            | Self::MoveAll
-            | Self::RebootNat { .. }
-            | Self::JumpClock { .. }
-            | Self::Intrude { .. } => {}
-        }
-    }
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Move { operator } => write!(f, "operator {operator} moves"),
-            Self::MoveAll => f.write_str("all operators move"),
-            Self::Crash { operator, .. } => write!(f, "operator {operator} crashes"),
-            Self::CrashAtWrite { operator, write, .. } => {
-                write!(f, "operator {operator} is to crash at write {write} from now")
-            }
-            Self::LoseDatabase { operator, .. } => write!(f, "operator {operator} loses its database"),
-            Self::Partition { operators, .. } => write!(f, "operators {operators:?} are cut off"),
-            Self::Cut { from, to, .. } => write!(f, "nothing passes from {from} to {to}"),
-            Self::RebootNat { operator } => write!(f, "the NAT of operator {operator} forgets everything"),
-            Self::JumpClock { operator, by_ms } => {
-                write!(f, "the clock of operator {operator} jumps {by_ms} ms ahead")
-            }
-            Self::Intrude { operator, own_key: false } => write!(f, "a stranger dials operator {operator}"),
-            Self::Intrude { operator, own_key: true } => {
-                write!(f, "somebody with its own key dials operator {operator}")
-            }
-        }
-    }
-}
-
-impl Rates {
-    /// As the simulator takes them.
-    #[must_use]
-    pub fn faults(&self) -> Faults {
-        let none = Faults::none();
-        Faults {
-            link: Link {
-                latency: none.link.latency + self.latency_ms * MILLISECOND,
-                jitter: self.jitter_ms * MILLISECOND,
-                loss: self.loss,
-                duplicate: self.duplicate,
-                reorder: self.reorder,
-                reorder_by: 2_000 * MILLISECOND,
-                corrupt: self.corrupt,
-                bandwidth: self.bandwidth_kib * 1_024,
-                queue: QUEUE,
-            },
-            streams: StreamFaults {
-                split: self.split,
-                broken: self.broken,
-                silent: self.silent,
-                stall: self.stall,
-                stall_for: 5_000 * MILLISECOND,
-            },
-            disk: DiskFaults {
-                latency: none.disk.latency + self.disk_ms * MILLISECOND,
-                jitter: self.disk_jitter_ms * MILLISECOND,
-                fail: self.disk_fail,
-                lose: self.disk_lose,
-                reorder: self.disk_reorder,
-                ..none.disk
-            },
-            chaos: none.chaos,
-        }
-    }
-
-    /// Every rate and delay by its name, to be looked through and switched off one by one.
-    pub fn each(&mut self) -> [(&'static str, Rate<'_>); 16] {
-        [
-            ("loss", Rate::Ppm(&mut self.loss)),
-            ("duplicate", Rate::Ppm(&mut self.duplicate)),
-            ("reorder", Rate::Ppm(&mut self.reorder)),
-            ("corrupt", Rate::Ppm(&mut self.corrupt)),
-            ("split", Rate::Ppm(&mut self.split)),
-            ("broken", Rate::Ppm(&mut self.broken)),
-            ("silent", Rate::Ppm(&mut self.silent)),
-            ("disk-fail", Rate::Ppm(&mut self.disk_fail)),
-            ("disk-lose", Rate::Ppm(&mut self.disk_lose)),
-            ("latency", Rate::Ms(&mut self.latency_ms)),
-            ("jitter", Rate::Ms(&mut self.jitter_ms)),
-            ("disk", Rate::Ms(&mut self.disk_ms)),
-            ("disk-jitter", Rate::Ms(&mut self.disk_jitter_ms)),
-            ("stall", Rate::Ppm(&mut self.stall)),
-            ("disk-reorder", Rate::Ppm(&mut self.disk_reorder)),
-            ("bandwidth", Rate::KiB(&mut self.bandwidth_kib)),
-        ]
-    }
-}
-
-/// One of the numbers in [`Rates`].
-#[derive(Debug)]
-pub enum Rate<'a> {
-    /// Parts per million.
-    Ppm(&'a mut u32),
-    /// Milliseconds.
-    Ms(&'a mut u64),
-    /// KiB a second; 0 is no bound.
-    KiB(&'a mut u64),
-}
-
-impl Rate<'_> {
-    /// Whether it is switched off.
-    #[must_use]
-    pub const fn is_off(&self) -> bool {
-        match self {
-            Self::Ppm(rate) => **rate == 0,
-            Self::Ms(number) | Self::KiB(number) => **number == 0,
-        }
-    }
-
-    /// Switches it off.
-    pub const fn switch_off(&mut self) {
-        match self {
-            Self::Ppm(rate) => **rate = 0,
-            Self::Ms(number) | Self::KiB(number) => **number = 0,
-        }
     }
 }
 

@@ -66,6 +66,48 @@ pub struct Seen {
     pub intrusions: u64,
     /// Databases that were lost.
     pub databases_lost: u64,
+    /// Second processes with a key.
+    pub twins: u64,
+    /// Times that a node was shown a newer record of its own that it had forgotten, and adopted it.
+    pub own_adopted: u64,
+    /// Times that it was shown one that says something else, and went above it, or said that it does so no more.
+    pub own_exceeded: u64,
+    /// Times that a member was found to have signed two contents under one number.
+    pub conflicts: u64,
+    /// Members removed.
+    pub removals: u64,
+}
+
+impl Seen {
+    /// Adds those of another run; of what is a maximum, the larger.
+    pub fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.channels += other.channels;
+        self.records += other.records;
+        self.nonces += other.nonces;
+        self.unverified = self.unverified.max(other.unverified);
+        self.intrusions += other.intrusions;
+        self.databases_lost += other.databases_lost;
+        self.twins += other.twins;
+        self.own_adopted += other.own_adopted;
+        self.own_exceeded += other.own_exceeded;
+        self.conflicts += other.conflicts;
+        self.removals += other.removals;
+    }
+
+    /// What went wrong, by name, beside what the simulator's own counters have.
+    #[must_use]
+    pub const fn faults(&self) -> [(&'static str, u64); 7] {
+        [
+            ("intruders", self.intrusions),
+            ("databases_lost", self.databases_lost),
+            ("second_processes", self.twins),
+            ("own_records_adopted", self.own_adopted),
+            ("own_records_exceeded", self.own_exceeded),
+            ("record_conflicts", self.conflicts),
+            ("members_removed", self.removals),
+        ]
+    }
 }
 
 /// Carries out a plan.

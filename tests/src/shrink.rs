@@ -80,7 +80,9 @@ fn fewer_operators(plan: &Plan) -> Vec<Plan> {
         let incidents = plan.incidents.iter().filter_map(|incident| without(incident, gone)).collect();
         let mut nats = plan.nats.clone();
         nats.retain_mut(|nat| lower(&mut nat.operator, gone));
-        candidates.push(Plan { operators: plan.operators - 1, incidents, nats, ..plan.clone() });
+        let mut clocks = plan.clocks.clone();
+        clocks.retain_mut(|clock| lower(&mut clock.operator, gone));
+        candidates.push(Plan { operators: plan.operators - 1, incidents, nats, clocks, ..plan.clone() });
     }
     candidates
 }
@@ -106,6 +108,8 @@ fn without(incident: &Incident, gone: u8) -> Option<Incident> {
         | What::LoseDatabase { operator, .. }
         | What::RebootNat { operator }
         | What::JumpClock { operator, .. }
+        | What::Twin { operator, .. }
+        | What::Remove { operator, .. }
         | What::Intrude { operator, .. } => lower(operator),
         What::Cut { from, to, .. } => lower(from) & lower(to),
         What::Partition { operators, .. } => {
@@ -146,6 +150,9 @@ fn simpler_world(plan: &Plan) -> Vec<Plan> {
         let mut candidate = plan.clone();
         candidate.nats.remove(number);
         candidates.push(candidate);
+    }
+    if !plan.clocks.is_empty() {
+        candidates.push(Plan { clocks: Vec::new(), ..plan.clone() });
     }
     if plan.calm_ms > 0 {
         candidates.push(Plan { calm_ms: 0, ..plan.clone() });

@@ -2,16 +2,17 @@
 //!
 //! The driver decides nothing: it hands events in, does what the actions say, and tells every notice to the
 //! observers. What it keeps in the "database" is what the `coracle` program keeps: the own record under
-//! [`OWN`], and an entry for each member under [`peer_key`].
+//! [`OWN`], and an entry for each member under [`peer_key`], each in two [`slots`] so that a write that is torn
+//! never shows.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use coracle_core::cluster::{MemberConfig, Origin};
-use coracle_core::crypto::{PublicKey, SecretKey};
+use coracle_core::crypto::{Crypto as _, PublicKey, RustCrypto, SecretKey};
 use coracle_core::id::PeerId;
 use coracle_core::limits::CHANNEL_READ_SIZE;
 use coracle_core::node::{
@@ -25,6 +26,7 @@ use coracle_core::time::Instant;
 use coracle_sim::{Boot, Context, DialError as SimDialError, Event as SimEvent, StreamId, WriteId};
 
 use crate::nonces::{Nonces, Spied};
+use crate::slots::{self, Slots};
 
 /// The UDP and TCP port of every simulated node.
 pub const PORT: u16 = 3610;
@@ -69,8 +71,10 @@ pub struct Setup {
     pub plant: Option<Plant>,
     /// Where its encryptions are noted, if anywhere.
     pub nonces: Option<Rc<RefCell<Nonces>>>,
-    /// Set, its next start finds an empty disk: the database was lost.
-    pub database_lost: Rc<Cell<bool>>,
+    /// By how many milliseconds its wall clock is behind; it never shows a time before 1970.
+    pub clock_behind_ms: Rc<Cell<u64>>,
+    /// Compressed keys of members that its lock file has no longer. Who is removed does not know it.
+    pub removed: Rc<RefCell<BTreeSet<[u8; 33]>>>,
 }
 
 impl Setup {
@@ -86,7 +90,8 @@ impl Setup {
             meter: |call| call(),
             plant: None,
             nonces: None,
-            database_lost: Rc::default(),
+            clock_behind_ms: Rc::default(),
+            removed: Rc::default(),
         }
     }
 }
@@ -152,6 +157,7 @@ pub struct SimNode {
     streams: BTreeMap<ConnId, StreamId>,
     conns: BTreeMap<StreamId, ConnId>,
     links: BTreeMap<StreamId, Link>,
+    slots: Slots,
     writes: BTreeMap<WriteId, StoreId>,
     buf: Vec<u8>,
 }
@@ -163,22 +169,21 @@ impl SimNode {
     ///
     /// If the set-up is refused, or the disk holds what no node wrote.
     pub fn new(setup: &Setup, boot: &Boot<'_>) -> Self {
-        let empty = BTreeMap::new();
-        let disk = if setup.database_lost.take() { &empty } else { boot.disk };
-        let mut members = setup.members.clone();
-        for member in &mut members {
-            if let Some(entry) = disk.get(&peer_key(&member.public_key)) {
-                let stored = decode_peer(member.public_key, entry);
-                member.stored_record = stored.record;
-                member.last_good = stored.last_good;
-            }
-        }
+        let slots = Slots::open(boot.disk);
         let secret = SecretKey::from_bytes(&setup.secret).expect("a valid key");
+        let mut members = setup.members.clone();
+        let removed = setup.removed.borrow();
+        if !removed.contains(&RustCrypto.public_key(&secret).compressed()) {
+            members.retain(|member| !removed.contains(&member.public_key.compressed()));
+        }
+        add_stored(&mut members, |key| slots::read(boot.disk, key));
         let mut config = Config::new(secret, Seed::new(boot.seed), members);
         config.lock_record.clone_from(&setup.lock_record);
+        config.member_room = setup.members.len();
         if setup.plant != Some(Plant::OwnRecordForgotten) {
-            config.wall_clock_ms = WALL_CLOCK_MS + boot.now / 1_000_000;
-            config.stored_record = disk.get(OWN).map(|bytes| decode_record(bytes));
+            let right = WALL_CLOCK_MS + boot.now / 1_000_000;
+            config.wall_clock_ms = right.saturating_sub(setup.clock_behind_ms.get());
+            config.stored_record = slots::read(boot.disk, OWN).map(|bytes| decode_record(&bytes));
         }
         config.bound = Bound { udp4: Some(PORT), tcp4: Some(PORT), ..Bound::default() };
         config.bootnodes.clone_from(&setup.bootnodes);
@@ -194,6 +199,7 @@ impl SimNode {
             streams: BTreeMap::new(),
             conns: BTreeMap::new(),
             links: BTreeMap::new(),
+            slots,
             writes: BTreeMap::new(),
             buf: vec![0; CHANNEL_READ_SIZE],
         }
@@ -275,11 +281,13 @@ impl SimNode {
                 }
             }
             SimEvent::Stored(write) => {
+                self.slots.finished(write, true);
                 if let Some(id) = self.writes.remove(&write) {
                     self.event(cx, Event::Stored(id));
                 }
             }
             SimEvent::StoreFailed(write) => {
+                self.slots.finished(write, false);
                 if let Some(id) = self.writes.remove(&write) {
                     self.event(cx, Event::StoreFailed(id));
                 }
@@ -295,7 +303,10 @@ impl SimNode {
         self.act(cx);
     }
 
-    pub(crate) fn handle_command(&mut self, cx: &mut Cx<'_>, command: Command) {
+    pub(crate) fn handle_command(&mut self, cx: &mut Cx<'_>, mut command: Command) {
+        if let Command::SetMembers(members) = &mut command {
+            add_stored(members, |key| self.slots.read(key, |slot| cx.read(slot)));
+        }
         let now = time(cx);
         if let Err(error) = self.call(|node| node.request(now, command)) {
             cx.observe(Seen::Rejected(error));
@@ -399,14 +410,14 @@ impl SimNode {
                 self.call(|node| node.handle_event(now, Event::Stored(id)));
                 return;
             }
-            StoreItem::Own(record) => cx.put(OWN, record.as_bytes()),
+            StoreItem::Own(record) => self.slots.put(cx, OWN, record.as_bytes()),
             StoreItem::Peer(mut peer) => {
                 self.entries_written += 1;
                 if self.plant == Some(Plant::OldEntriesWritten) && self.entries_written.is_multiple_of(2) {
                     let old = self.old.iter().find(|member| member.public_key == peer.public_key);
                     peer.record = old.and_then(|member| member.lock_record.clone());
                 }
-                cx.put(&peer_key(&peer.public_key), &encode_peer(&peer))
+                self.slots.put(cx, &peer_key(&peer.public_key), &encode_peer(&peer))
             }
         };
         self.writes.insert(write, id);
@@ -437,6 +448,17 @@ impl SimNode {
             Notice::ChannelDown { peer, conn, reason, .. } => Seen::ChannelDown { peer, conn, reason },
             _ => Seen::Notice(notice),
         });
+    }
+}
+
+/// Gives the members of a lock file what the database has of them.
+fn add_stored(members: &mut [MemberConfig], read: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    for member in members {
+        if let Some(entry) = read(&peer_key(&member.public_key)) {
+            let stored = decode_peer(member.public_key, &entry);
+            member.stored_record = stored.record;
+            member.last_good = stored.last_good;
+        }
     }
 }
 

@@ -42,6 +42,24 @@ fn every_scenario_goes_well() {
     }
 }
 
+/// The scenarios show what they are about, and not merely that nothing breaks.
+#[test]
+fn scenarios_show_what_they_are_about() {
+    let seen = |name: &str, seed: u64| {
+        let outcome = run(&(scenarios::find(name).unwrap().plan)(seed), Options::default());
+        assert!(outcome.broken.is_none(), "{name}:{seed}: {}", outcome.broken.unwrap());
+        (outcome.seen, outcome.counters)
+    };
+    // One signs the very record again that it had lost; two say something else, and each goes above its old number once.
+    let (lost, _) = seen("lost-database-1970", 1);
+    assert_eq!((lost.databases_lost, lost.own_adopted, lost.own_exceeded), (3, 0, 2));
+    let (twins, _) = seen("twins", 1);
+    assert!(twins.own_exceeded >= 1, "nobody said that another process has its key");
+    assert_eq!(seen("membership", 1).0.removals, 2);
+    let (_, nat) = seen("nat-full", 1);
+    assert!(nat.nat_full > 0 && nat.nat_expired > 0, "{nat:?}");
+}
+
 /// Plans on which a fault, planted or not, once showed: small, and for ever right.
 #[test]
 fn committed_traces_go_well() {

@@ -7,7 +7,7 @@ use coracle_core::{
     id::PeerId,
     node::{Failure, Notice},
     record::Addresses,
-    refresh::Source,
+    refresh::{OwnSeen, Source},
 };
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ pub(super) struct Told {
     pub(super) object: Map<String, Value>,
 }
 
-fn told(weight: Weight, line: String, object: Value) -> Told {
+pub(super) fn told(weight: Weight, line: String, object: Value) -> Told {
     let object = match object {
         Value::Object(object) => object,
         other => Map::from_iter([("value".to_owned(), other)]),
@@ -88,8 +88,27 @@ pub(super) fn tell(notice: &Notice, names: &Names) -> Told {
             format!("{} signed two records with seq {seq}: the first is kept", names.of(&peer)),
             json!({"event": "record_conflict", "peer": peer.to_string(), "operator": names.of(&peer), "seq": seq}),
         ),
+        Notice::OwnRecordSeen { seq, outcome } => own_record_seen(seq, outcome),
         _ => connection(notice, names),
     }
+}
+
+fn own_record_seen(seq: u64, outcome: OwnSeen) -> Told {
+    let (weight, name, what) = match outcome {
+        OwnSeen::Known => (Weight::Detail, "known", "it is the one in force"),
+        OwnSeen::Adopted => (Weight::Step, "adopted", "it is adopted: the store was behind"),
+        OwnSeen::Exceeded => {
+            (Weight::Trouble, "exceeded", "it says something else, and one above it follows")
+        }
+        OwnSeen::KeyUsedTwice => {
+            (Weight::Trouble, "key_used_twice", "ANOTHER PROCESS USES THIS NODE'S KEY: stop one of the two")
+        }
+    };
+    told(
+        weight,
+        format!("a record of this node with seq {seq} was shown by others: {what}"),
+        json!({"event": "own_record_seen", "seq": seq, "outcome": name}),
+    )
 }
 
 fn published(seq: u64, addresses: &Addresses, source: Option<Source>) -> Told {

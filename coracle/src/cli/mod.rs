@@ -1,6 +1,7 @@
 //! The command line: one module a command, and what they share.
 
 mod absence;
+mod acquaintance;
 mod create_cluster;
 mod create_enr;
 mod demo;

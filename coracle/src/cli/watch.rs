@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     absence::Absences,
+    acquaintance::Acquaintances,
     error::CliError,
     events::{self, Names, Told, Weight},
     hint_names::HintNames,
@@ -45,6 +46,7 @@ impl Watch<'_, '_> {
         let mut look = tokio::time::interval(LOOK_FOR_LOCK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut absences = Absences::default();
+        let mut acquaintances = Acquaintances::default();
         let mut stop = std::pin::pin!(stop_signal());
         let mut hangups = Hangups::new()?;
         loop {
@@ -68,6 +70,9 @@ impl Watch<'_, '_> {
                 _ = refresh.tick() => {
                     let snapshot = self.node.snapshot().await.map_err(|Stopped| died())?;
                     for told in absences.report(Instant::now(), &snapshot, &self.names) {
+                        self.live.tell(None, told)?;
+                    }
+                    for told in acquaintances.report(&snapshot, &self.info, &self.names) {
                         self.live.tell(None, told)?;
                     }
                     self.live.rows(&rows(&snapshot, &self.names));

@@ -16,6 +16,7 @@
 
 mod app;
 mod event;
+mod keepalive;
 mod mux;
 mod ping;
 mod protocols;

@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use super::{
     app::{App, StreamEnd},
     event::{ChannelError, ChannelEvent, Refusal},
+    keepalive::Keepalive,
     ping::{Echo, Pinger},
     protocols::Protocols,
     select::{Protocol, Select, SelectError},
@@ -36,7 +37,7 @@ pub(super) type Events = heapless::Deque<ChannelEvent, MAX_CHANNEL_EVENTS>;
 pub(super) enum Verdict {
     /// GO_AWAY with its code.
     WentAway(u32),
-    /// The ping streams end too often.
+    /// Pings are not answered, or their streams end too often.
     PingsFail,
 }
 
@@ -78,6 +79,7 @@ pub(super) struct Mux {
     pub(super) draining: bool,
     pub(super) pinger: Pinger,
     ping_stream: Option<u32>,
+    keepalive: Keepalive,
     verdict: Option<Verdict>,
     negotiation_timeout: core::time::Duration,
 }
@@ -126,6 +128,7 @@ impl Mux {
             news_from: 0,
             first: 0,
             draining: false,
+            keepalive: Keepalive::instead_of(&pinger),
             pinger,
             ping_stream: None,
             verdict: None,
@@ -215,7 +218,10 @@ impl Mux {
                 debug_assert!(queued.is_ok());
                 Ok(())
             }
-            Kind::Ping => Ok(()),
+            Kind::Ping => {
+                self.keepalive.handle(now, header.length);
+                Ok(())
+            }
             Kind::GoAway => {
                 self.verdict = Some(Verdict::WentAway(header.length));
                 Ok(())
@@ -474,6 +480,7 @@ impl Mux {
         stream.consume(taken);
         if unsupported {
             self.pinger.disable();
+            self.keepalive.begin(now);
             let queued = events.push_back(ChannelEvent::PingUnsupported);
             debug_assert!(queued.is_ok());
         }
@@ -487,6 +494,7 @@ impl Mux {
     pub(super) fn drain(&mut self) {
         self.draining = true;
         self.pinger.disable();
+        self.keepalive.stop();
         for stream in self.streams.iter_mut().flatten() {
             stream.fin_owed |= stream.is_probe();
         }
@@ -499,6 +507,12 @@ impl Mux {
                 return;
             }
             self.pongs.pop_front();
+        }
+        if let Some(value) = self.keepalive.owed() {
+            if !out.header(Header::new(Kind::Ping, SYN, 0, value)) {
+                return;
+            }
+            self.keepalive.sent();
         }
         while let Some(id) = self.resets.front() {
             if !out.header(Header::new(Kind::WindowUpdate, RST, *id, 0)) {
@@ -534,7 +548,8 @@ impl Mux {
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let streams = self.streams.iter().flatten().filter_map(Stream::next_timeout).min();
-        earlier(streams, self.pinger.next_timeout())
+        let pings = earlier(self.pinger.next_timeout(), self.keepalive.next_timeout());
+        earlier(streams, pings)
     }
 
     /// Gives up what took too long.
@@ -557,7 +572,7 @@ impl Mux {
         if let Some(id) = ping_stream_ended {
             self.handle_ping_stream_end(id);
         }
-        if !self.pinger.handle_timeout(now) {
+        if !self.pinger.handle_timeout(now) || !self.keepalive.handle_timeout(now) {
             self.verdict = Some(Verdict::PingsFail);
         }
     }

@@ -97,6 +97,14 @@ impl Pinger {
         }
     }
 
+    pub(super) const fn interval(&self) -> Option<Duration> {
+        self.interval
+    }
+
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) const fn last_rtt(&self) -> Option<Duration> {
         self.last_rtt
     }

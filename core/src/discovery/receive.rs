@@ -119,8 +119,9 @@ impl Discovery {
         if answered.repeated {
             count(&mut self.counters.challenge_repeated);
         }
-        if answered.replaced && member && self.sessions.find(&peer).is_none() {
-            // Somebody may be answering in the member's place: begin from here, where nobody can.
+        if answered.replaced && member {
+            // Somebody may be answering in the member's place: begin from here, where nobody can. Also in a
+            // session that there is, since the member may have lost its keys.
             self.table.check_now(&peer.id, now);
         }
         let Some(key) = answered.key else { return };

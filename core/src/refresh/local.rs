@@ -164,7 +164,8 @@ impl LocalRecord {
     /// (rule E5).
     pub fn handle_seen<C: Crypto>(&mut self, identity: &Identity<C>, seen: &Record) -> OwnSeen {
         let newest = self.next.as_ref().or(self.current.as_ref());
-        let ours = newest.map_or(0, Record::seq).max(self.highest.unwrap_or(0));
+        // Not the highest number ever asked for: a record that was never stored is in nobody's hands.
+        let ours = newest.map_or(0, Record::seq);
         let known = |record: &Option<Record>| record.as_ref().is_some_and(|r| r.same_content(seen));
         let foreign = seen.public_key() != identity.public_key();
         let past = seen.seq() < ours || self.floor.is_some_and(|floor| seen.seq() <= floor);
@@ -174,10 +175,15 @@ impl LocalRecord {
         if self.exceeded >= MAX_OWN_EXCEEDED {
             return OwnSeen::KeyUsedTwice;
         }
-        self.highest = Some(seen.seq());
+        let highest = self.highest.unwrap_or(0).max(seen.seq());
+        self.highest = Some(highest);
         let writing = matches!(self.phase, Phase::Storing | Phase::Stored);
         let current = self.current.as_ref().map(|r| *r.addresses()).unwrap_or_default();
-        if !writing && seen.seq() > ours && *seen.addresses() == self.sources.desired(&current) {
+        if !writing
+            && seen.seq() > ours
+            && seen.seq() == highest
+            && *seen.addresses() == self.sources.desired(&current)
+        {
             // Only the number was lost.
             self.floor = seen.seq().checked_sub(1);
             self.next = Some(seen.clone());

@@ -352,6 +352,22 @@ fn one_seen_while_another_is_written_is_exceeded_after_it() {
     assert_eq!(settle(&mut local), Some(at(1, 51)));
 }
 
+/// Writes of other records failed, and the address came back to what the file says: the number in force is below
+/// those, and below what the others remember of us.
+#[test]
+fn numbers_that_were_never_published_do_not_hide_one_that_was() {
+    let mut local = start(None, Some(at(1, 1)), configured(2));
+    let Some(Output::Store(first)) = local.poll(&identity()) else { panic!("nothing to store") };
+    local.handle_store_failed(&identity(), Instant::ZERO);
+    while local.poll(&identity()).is_some() {}
+    local.handle_sources(&identity(), |s| *s = configured(1));
+    assert_eq!(local.current(), Some(&at(1, 1)));
+    let remembered = at(3, first.seq() - 1);
+    assert!(remembered.seq() > 1);
+    assert_eq!(local.handle_seen(&identity(), &remembered), OwnSeen::Exceeded);
+    assert_eq!(settle(&mut local), Some(at(1, first.seq() + 1)));
+}
+
 /// Two processes with one key, each shown what the other publishes: they stop.
 #[test]
 fn two_processes_with_one_key_do_not_race_upwards() {

@@ -154,12 +154,23 @@ impl<'a, O: fmt::Debug> Context<'a, O> {
     /// Sends a datagram from a bound port. Where `from` has the unspecified address (`0.0.0.0` or `::`), the
     /// host puts its own. From a port that is not bound, or an address it does not have, nothing is sent.
     pub fn send(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.send_from(from, to, bytes, false);
+    }
+
+    /// Sends a datagram that names whatever source its sender likes, as a host can whose network lets it: nothing
+    /// need be bound, the address may be another node's. What comes back goes to whoever has it.
+    pub fn forge(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.send_from(from, to, bytes, true);
+    }
+
+    fn send_from(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8], forged: bool) {
         if !self.lives() {
             return;
         }
         let (node, length) = (self.node, bytes.len());
-        self.world.trace.line(format_args!("{node} -> {from} sends {to} {length} B"), bytes);
-        self.world.send_datagram(node, from, to, bytes);
+        let verb = if forged { "forges to" } else { "sends" };
+        self.world.trace.line(format_args!("{node} -> {from} {verb} {to} {length} B"), bytes);
+        self.world.send_datagram(node, from, to, bytes, forged);
         let bytes = bytes.to_vec();
         self.outputs.push(Output::Sent { from, to, bytes });
     }

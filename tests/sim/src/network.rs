@@ -39,13 +39,21 @@ impl World {
         link.latency + lane.between(0, link.jitter)
     }
 
-    /// Puts a datagram on its way. `from` is a bound socket, or any address with a bound port.
-    pub(crate) fn send_datagram(&mut self, node: NodeId, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+    /// Puts a datagram on its way. `from` is a bound socket, or any address with a bound port; or, `forged`,
+    /// whatever the sender writes, which no NAT translates.
+    pub(crate) fn send_datagram(
+        &mut self,
+        node: NodeId,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: &[u8],
+        forged: bool,
+    ) {
         self.counters.datagrams_sent += 1;
         let packet = Packet { id: PacketId(self.next_packet), sender: node, sent_at: self.now };
         self.next_packet += 1;
         let receiver = self.likely_owner(to);
-        let source = self.bound_source(node, from, to);
+        let source = if forged { Some(from) } else { self.bound_source(node, from, to) };
         let length = bytes.len();
         let shown = source.unwrap_or(from);
         self.tell(node, || What::Sent { packet: packet.id, from: shown, to, receiver, length });
@@ -54,7 +62,8 @@ impl World {
             self.drop_datagram(packet, to, receiver, DropReason::Unreachable);
             return;
         };
-        let Some(from) = self.translate(node, Protocol::Datagram, from, to) else {
+        let translated = if forged { Some(from) } else { self.translate(node, Protocol::Datagram, from, to) };
+        let Some(from) = translated else {
             self.trace.line(format_args!("{node} {from} -> {to} finds its NAT full"), &[]);
             self.drop_datagram(packet, to, receiver, DropReason::NatFull);
             return;

@@ -285,6 +285,17 @@ impl<M: Machine> Sim<M> {
         }
     }
 
+    /// Loses everything on the disk of a node that is down: a new disk, or another host. Of a node that is up the
+    /// disk stays.
+    pub fn lose_disk(&mut self, node: NodeId) {
+        if !self.world.is_up(node)
+            && let Some(host) = self.world.host_mut(node)
+        {
+            host.disk.durable.clear();
+            self.world.trace.line(format_args!("{node} loses its disk"), &[]);
+        }
+    }
+
     /// Starts a node that is down, from what is durable on its disk.
     pub fn restart(&mut self, node: NodeId) {
         if !self.world.is_up(node) {

@@ -2,16 +2,16 @@
 
 use coracle_sim::{Choices, MILLION};
 
-use super::{BehindNat, Incident, NatKind, Plan, Rate, What};
+use super::{BehindNat, Incident, NatKind, OffClock, Plan, Rate, What};
 
 /// How long a drawn plan lets things go wrong.
 const CHAOS_MS: u64 = 45_000;
 
 /// The narrowest link, in KiB a second.
-const LEAST_KIB: u64 = 4;
+const LEAST_KIB: u64 = 1;
 
 /// The most that is drawn for each of [`Rates::each`](super::Rates::each).
-const MOST: [(&str, u64); 16] = [
+const MOST: [(&str, u64); 17] = [
     ("loss", 250_000),
     ("duplicate", 100_000),
     ("reorder", 200_000),
@@ -27,7 +27,8 @@ const MOST: [(&str, u64); 16] = [
     ("disk-jitter", 200),
     ("stall", 20_000),
     ("disk-reorder", 1_000_000),
-    ("bandwidth", 60),
+    ("bandwidth", 15),
+    ("disk-tear", 1_000_000),
 ];
 
 impl Plan {
@@ -57,6 +58,9 @@ impl Plan {
         plan.unseen_moves = choices.lane("plan.unseen", 0).chance(MILLION / 5);
         if choices.lane("plan.nats", 0).chance(MILLION / 4) {
             plan.nats = nats(&mut choices, operators);
+        }
+        if choices.lane("plan.clocks", 0).chance(MILLION / 4) {
+            plan.clocks = (0..operators).filter_map(|operator| clock(&mut choices, operator)).collect();
         }
         for (number, (name, rate)) in (0_u64..).zip(plan.faults.each()) {
             if !choices.lane("plan.fault", number).chance(MILLION / 2) {
@@ -109,9 +113,16 @@ impl Plan {
             3 => What::Partition { operators: (0..=operator.min(other)).collect(), for_ms },
             4 => What::Cut { from: operator, to: other, for_ms },
             5 => What::Intrude { operator, own_key: draw.chance(MILLION / 2) },
-            6 => What::LoseDatabase { operator, down_ms },
+            6 => {
+                // Right, a little behind, or never set.
+                let behind = draw.between(1, 3_600_000);
+                let clock_behind_ms = [0, behind, u64::MAX][usize::from(draw.choose(3).to_le_bytes()[0])];
+                What::LoseDatabase { operator, down_ms, clock_behind_ms }
+            }
             7 => What::JumpClock { operator, by_ms: draw.between(1, 600_000) },
-            _ => What::RebootNat { operator },
+            8 => What::RebootNat { operator },
+            9 => What::Twin { operator, for_ms },
+            _ => What::Remove { operator, for_ms: for_ms.max(LEAST_REMOVED_MS) },
         };
         Incident { at_ms, what }
     }
@@ -133,13 +144,33 @@ fn nats(choices: &mut Choices, operators: u8) -> Vec<BehindNat> {
             _ => NatKind::Symmetric,
         };
         let forwarded = draw.chance(MILLION / 2) || nats.iter().any(|nat| !nat.forwarded);
-        nats.push(BehindNat { operator, kind, forwarded });
+        // Some forget quickly, and some have hardly more room than a full mesh takes.
+        let mut hurry = choices.lane("plan.nat_room", u64::from(operator));
+        let idle_ms = if hurry.chance(MILLION / 2) { hurry.between(2_000, 20_000) } else { 0 };
+        let enough = 2 * u16::from(operators) + 1;
+        let spare = u16::from(hurry.choose(4).to_le_bytes()[0]);
+        let room = if idle_ms > 0 && hurry.chance(MILLION / 2) { enough + spare } else { 0 };
+        nats.push(BehindNat { operator, kind, forwarded, idle_ms, room });
     }
     nats
 }
 
+/// In a quarter of the plans, every second clock is off: a little, as clocks are, or grossly.
+fn clock(choices: &mut Choices, operator: u8) -> Option<OffClock> {
+    let mut draw = choices.lane("plan.clock", u64::from(operator));
+    if !draw.chance(MILLION / 2) {
+        return None;
+    }
+    let most = if draw.chance(MILLION / 2) { 500 } else { 50_000 };
+    let by = i32::try_from(draw.between(0, most)).unwrap_or(0);
+    let drift_ppm = if draw.chance(MILLION / 2) { by } else { -by };
+    Some(OffClock { operator, ahead_ms: draw.between(0, 600_000), drift_ppm })
+}
+
+/// Whoever is removed stays away for longer than a write of what was known of it takes.
+const LEAST_REMOVED_MS: u64 = 5_000;
 /// Kinds of incident that are drawn.
-const KINDS: u64 = 9;
+const KINDS: u64 = 11;
 /// The one that is about NATs.
 const NATS: u64 = 8;
 

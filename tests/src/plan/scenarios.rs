@@ -18,7 +18,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 14] = [
+pub const ALL: [Scenario; 18] = [
     Scenario {
         name: "quiet",
         about: "four operators meet, and nothing goes wrong",
@@ -84,6 +84,30 @@ pub const ALL: [Scenario; 14] = [
         about: "operators move, and lose their databases one after the other",
         seeds: 20,
         plan: lost_database,
+    },
+    Scenario {
+        name: "lost-database-1970",
+        about: "the same, and the clocks of those who lost it were never set: the others tell them their numbers",
+        seeds: 20,
+        plan: lost_database_1970,
+    },
+    Scenario {
+        name: "twins",
+        about: "a second process with the key of one of four, elsewhere, for a minute",
+        seeds: 20,
+        plan: twins,
+    },
+    Scenario {
+        name: "membership",
+        about: "one of four is removed, moves meanwhile, and comes back; then another",
+        seeds: 20,
+        plan: membership,
+    },
+    Scenario {
+        name: "nat-full",
+        about: "NATs that forget after five seconds, with room for hardly more than a mesh, and links that are narrow",
+        seeds: 20,
+        plan: nat_full,
     },
     Scenario {
         name: "chaos",
@@ -160,8 +184,8 @@ fn nat(seed: u64) -> Plan {
     let kinds = [NatKind::FullCone, NatKind::Restricted, NatKind::PortRestricted, NatKind::Symmetric];
     let kind = |turn: u64| kinds[usize::try_from((seed / turn) % 4).unwrap_or(0)];
     let nats = vec![
-        BehindNat { operator: 2, kind: kind(1), forwarded: false },
-        BehindNat { operator: 3, kind: kind(4), forwarded: true },
+        BehindNat { operator: 2, kind: kind(1), forwarded: false, idle_ms: 0, room: 0 },
+        BehindNat { operator: 3, kind: kind(4), forwarded: true, idle_ms: 0, room: 0 },
     ];
     let plan = Plan { nats, ..Plan::quiet("nat", seed, 4) };
     let plan = plan.with(20_000, What::RebootNat { operator: 2 }).with(30_000, What::Move { operator: 3 });
@@ -182,7 +206,46 @@ fn lost_database(seed: u64) -> Plan {
     for operator in 1..4 {
         let at = 10_000 * u64::from(operator);
         plan = plan.with(at, What::Move { operator });
-        plan = plan.with(at + 4_000, What::LoseDatabase { operator, down_ms: 1_000 });
+        plan = plan.with(at + 4_000, What::LoseDatabase { operator, down_ms: 1_000, clock_behind_ms: 0 });
     }
     Plan { heal_ms: 36_000, ..plan }
+}
+
+fn lost_database_1970(seed: u64) -> Plan {
+    let mut plan = Plan { name: "lost-database-1970".into(), ..lost_database(seed) };
+    for incident in &mut plan.incidents {
+        if let What::LoseDatabase { clock_behind_ms, .. } = &mut incident.what {
+            *clock_behind_ms = u64::MAX;
+        }
+    }
+    // One comes back where it was, and signs the same record again; two come back elsewhere, with a number used.
+    plan.with(24_500, What::Move { operator: 2 }).with(34_500, What::Move { operator: 3 })
+}
+
+fn twins(seed: u64) -> Plan {
+    let operator = u8::try_from(seed % 4).unwrap_or(0);
+    let plan = Plan::quiet("twins", seed, 4).with(10_000, What::Move { operator });
+    let plan = plan.with(20_000, What::Twin { operator, for_ms: 60_000 });
+    Plan { heal_ms: 81_000, ..plan }
+}
+
+fn membership(seed: u64) -> Plan {
+    let plan = Plan::quiet("membership", seed, 4);
+    let plan = plan.with(10_000, What::Remove { operator: 3, for_ms: 30_000 });
+    let plan = plan.with(20_000, What::Move { operator: 3 });
+    let plan = plan.with(50_000, What::Remove { operator: 1, for_ms: 10_000 });
+    Plan { heal_ms: 61_000, ..plan }
+}
+
+fn nat_full(seed: u64) -> Plan {
+    let kind = if seed.is_multiple_of(2) { NatKind::Symmetric } else { NatKind::PortRestricted };
+    let behind = |operator, forwarded| BehindNat { operator, kind, forwarded, idle_ms: 5_000, room: 9 };
+    let mut plan = Plan::quiet("nat-full", seed, 4);
+    plan.nats = vec![behind(2, false), behind(3, true)];
+    plan.faults.bandwidth_kib = 2;
+    for turn in 0..6 {
+        plan = plan.with(8_000 + 4_000 * turn, What::Cut { from: 2, to: 0, for_ms: 3_000 });
+        plan = plan.with(9_000 + 4_000 * turn, What::Crash { operator: 2, down_ms: 200 });
+    }
+    Plan { heal_ms: 40_000, ..plan }
 }

@@ -85,8 +85,13 @@ pub struct RawPeer {
 impl RawPeer {
     /// The peer with the key `[number; 32]` (1 to 254) whose record names no endpoint.
     pub fn new(number: u8) -> Self {
-        let key = SigningKey::from_slice(&[number; 32]).unwrap();
-        let record = record(&key, 1, None);
+        Self::with_key(&[number; 32], None)
+    }
+
+    /// The peer with this key, whose first record names `endpoint`.
+    pub fn with_key(key: &[u8; 32], endpoint: Option<SocketAddr>) -> Self {
+        let key = SigningKey::from_slice(key).unwrap();
+        let record = record(&key, 1, endpoint);
         Self { key, record, drawn: 0 }
     }
 

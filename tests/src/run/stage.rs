@@ -1,15 +1,19 @@
 //! The stage of one run: the cluster, what is to happen when, and what must be so at the end.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use coracle_core::cluster::{MemberConfig, Reachability};
-use coracle_sim::{Choices, Failure, MILLISECOND, Nanos, NatConfig, NatId, NodeId};
+use coracle_core::id::PeerId;
+use coracle_core::limits::MAX_OWN_EXCEEDED;
+use coracle_core::node::{Command, Notice};
+use coracle_core::refresh::OwnSeen;
+use coracle_sim::{Choices, Clock, Failure, MILLISECOND, Nanos, NatConfig, NatId, NodeId};
 
 use crate::cluster::{Cluster, Order, Trouble, home, record, secret};
-use crate::plan::{BehindNat, NatKind, Plan, What};
+use crate::plan::{BehindNat, NatKind, Plan, STREAM_IDLE_MS, What};
 use crate::run::{Options, Outcome, Seen};
 use crate::sim_node::{PORT, Setup};
 use crate::story::Teller;
@@ -29,7 +33,13 @@ pub(super) struct Stage<'a> {
     cuts: BTreeMap<(u8, u8), u32>,
     next_address: u32,
     nats: BTreeMap<u8, NatId>,
-    lost: Vec<Rc<Cell<bool>>>,
+    clocks_behind: Vec<Rc<Cell<u64>>>,
+    /// Compressed keys of those who are removed, as the set-ups share them, and how many incidents removed whom.
+    removed: Rc<RefCell<BTreeSet<[u8; 33]>>>,
+    removals: BTreeMap<u8, u32>,
+    /// Second processes that run, by whose key they have.
+    twins: BTreeMap<u8, Vec<NodeId>>,
+    next_twin: u8,
     moves: Vec<u64>,
     /// Who dials with which key, and whom: made when needed.
     intruders: BTreeMap<Option<u8>, NodeId>,
@@ -49,11 +59,13 @@ impl<'a> Stage<'a> {
     pub(super) fn new(plan: &'a Plan, choices: Choices, options: Options) -> Self {
         let faults = plan.faults.faults();
         let first = if plan.faults.from_ms == 0 { faults } else { faults.healed() };
-        let flags: Vec<Rc<Cell<bool>>> = (0..plan.operators).map(|_| Rc::default()).collect();
+        let clocks_behind: Vec<Rc<Cell<u64>>> = (0..plan.operators).map(|_| Rc::default()).collect();
+        let removed: Rc<RefCell<BTreeSet<[u8; 33]>>> = Rc::default();
         let bootnode = record(BOOTNODE.0, home(BOOTNODE.1), 1);
         let mut cluster = Cluster::with(choices, first, plan.operators, |position, setup| {
             setup.notices_moves = !plan.unseen_moves;
-            setup.database_lost = Rc::clone(&flags[position]);
+            setup.clock_behind_ms = Rc::clone(&clocks_behind[position]);
+            setup.removed = Rc::clone(&removed);
             if plan.bootnode {
                 setup.bootnodes = vec![bootnode.clone()];
             }
@@ -62,6 +74,11 @@ impl<'a> Stage<'a> {
             let own = MemberConfig::from_lock(bootnode.clone());
             let setup = Setup::new(BOOTNODE.0, vec![own], None);
             cluster.add(home(BOOTNODE.1), setup);
+        }
+        for clock in &plan.clocks {
+            let node = cluster.nodes[usize::from(clock.operator)];
+            let clock = Clock { offset: clock.ahead_ms * MILLISECOND, drift: clock.drift_ppm };
+            cluster.sim.set_clock(node, clock);
         }
         wire::know(&bootnode.node_id());
         for member in &cluster.members {
@@ -79,7 +96,11 @@ impl<'a> Stage<'a> {
             teller,
             cuts: BTreeMap::new(),
             next_address: 0,
-            lost: flags,
+            clocks_behind,
+            removed,
+            removals: BTreeMap::new(),
+            twins: BTreeMap::new(),
+            next_twin: 0,
             moves: vec![0; usize::from(plan.operators)],
             intruders: BTreeMap::new(),
             intrusions: 0,
@@ -95,6 +116,12 @@ impl<'a> Stage<'a> {
         let sim = &self.cluster.sim;
         let book = self.cluster.book();
         let counters = *sim.counters();
+        let own_seen = |which: fn(OwnSeen) -> bool| {
+            let seen =
+                |notice: &Notice| matches!(notice, Notice::OwnRecordSeen { outcome, .. } if which(*outcome));
+            book.notices.iter().filter(|(.., notice)| seen(notice)).count() as u64
+        };
+        let conflict = |notice: &Notice| matches!(notice, Notice::RecordConflict { .. });
         let seen = Seen {
             packets: counters.datagrams_sent + counters.segments_delivered,
             channels: book.ups.len() as u64,
@@ -103,6 +130,11 @@ impl<'a> Stage<'a> {
             unverified: book.ledger.most,
             intrusions: self.intrusions,
             databases_lost: book.databases_lost.len() as u64,
+            twins: u64::from(self.next_twin),
+            own_adopted: own_seen(|outcome| outcome == OwnSeen::Adopted),
+            own_exceeded: own_seen(|outcome| outcome != OwnSeen::Adopted),
+            conflicts: book.notices.iter().filter(|(.., notice)| conflict(notice)).count() as u64,
+            removals: self.removals.values().map(|count| u64::from(*count)).sum(),
         };
         let story =
             self.teller.map(|teller| teller.end(&self.cluster, self.plan, healed_in, broken.as_ref()));
@@ -131,6 +163,7 @@ impl<'a> Stage<'a> {
             // Of a crash point that was not met, nothing is to come.
             self.cluster.sim.crash_at_write(node, 0);
         }
+        self.end_all();
         self.cluster.heal();
         let deadline = self.plan.deadline_ms * MILLISECOND;
         let healed_in = match self.cluster.mesh_within(deadline) {
@@ -143,6 +176,7 @@ impl<'a> Stage<'a> {
             Err(Trouble::Gap(gap)) => return Err((None, self.broken("C2", &gap))),
         };
         self.stay_calm().map_err(|broken| (Some(healed_in), broken))?;
+        self.everybody_has_the_newest().map_err(|broken| (Some(healed_in), broken))?;
         self.count_records().map_err(|broken| (Some(healed_in), broken))?;
         Ok(healed_in)
     }
@@ -167,25 +201,71 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// E6: no more records than changes of address, and one.
+    /// Ends what must not last: second processes, and removals.
+    fn end_all(&mut self) {
+        for twin in std::mem::take(&mut self.twins).into_values().flatten() {
+            self.cluster.sim.crash(twin);
+        }
+        if !self.removed.borrow().is_empty() {
+            self.removed.borrow_mut().clear();
+            self.tell_members();
+        }
+    }
+
+    /// R1: in the end each has everybody's newest record. (Of a key that two processes had, the newest may be the
+    /// one's that is gone: they do not race, rule E5.)
+    fn everybody_has_the_newest(&mut self) -> Result<(), Box<Failure>> {
+        let seen = |here: usize, there: usize| -> Option<(u64, u64)> {
+            let peer = self.cluster.peer(there);
+            let own = self.cluster.member(there)?.node().record()?.clone();
+            let known = self.cluster.member(here)?.view(&peer)?.record?;
+            let shared = self.cluster.book().shared_keys.contains(&peer);
+            (!shared && !known.same_content(&own)).then(|| (known.seq(), own.seq()))
+        };
+        let count = self.cluster.nodes.len();
+        let pairs = (0..count).flat_map(|here| (0..count).map(move |there| (here, there)));
+        let old = pairs.filter(|(here, there)| here != there).find_map(|(here, there)| {
+            let (known, newest) = seen(here, there)?;
+            Some(format!("{here} has record {known} of {there}, whose newest is {newest}"))
+        });
+        old.map_or(Ok(()), |message| Err(self.broken("R1", &message)))
+    }
+
+    /// E6: no more records than changes of address, and one; E5: and few more after the loss of a database, or
+    /// where another process has the key.
     fn count_records(&mut self) -> Result<(), Box<Failure>> {
         for (operator, moves) in self.moves.clone().into_iter().enumerate() {
             let node = self.cluster.nodes[operator];
-            let lost = self.cluster.book().databases_lost.contains(&node);
-            let mut numbers: Vec<u64> = {
+            // Who is behind a NAT learns its address from the others, which takes a record more each time.
+            if self.plan.nats.iter().any(|nat| usize::from(nat.operator) == operator) {
+                continue;
+            }
+            let numbers: BTreeSet<u64> = {
                 let book = self.cluster.book();
                 book.publications.iter().filter(|(whose, _)| *whose == node).map(|(_, r)| r.seq()).collect()
             };
-            numbers.sort_unstable();
-            numbers.dedup();
-            // Who is behind a NAT learns its address from the others, which takes a record more each time.
-            let natted = self.plan.nats.iter().any(|nat| usize::from(nat.operator) == operator);
-            if !lost && !natted && numbers.len() as u64 > moves + 1 {
+            let unusual = self.unusual_starts(u8::try_from(operator).unwrap_or(u8::MAX));
+            let most = moves + 1 + unusual * (1 + u64::from(MAX_OWN_EXCEEDED));
+            if numbers.len() as u64 > most {
                 let message = format!("operator {operator} moved {moves} times and published {numbers:?}");
-                return Err(self.broken("E6", &message));
+                return Err(self.broken(if unusual == 0 { "E6" } else { "E5" }, &message));
             }
         }
         Ok(())
+    }
+
+    /// Starts after which the others may show a node a record of its own that it does not know.
+    fn unusual_starts(&self, operator: u8) -> u64 {
+        let count = |which: fn(&What) -> bool| {
+            let own = self.plan.incidents.iter().filter(|i| i.what.operators().contains(&operator));
+            own.filter(|incident| which(&incident.what)).count() as u64
+        };
+        let twins = count(|what| matches!(what, What::Twin { .. }));
+        let losses = count(|what| matches!(what, What::LoseDatabase { .. }));
+        let starts = count(|what| {
+            matches!(what, What::Crash { .. } | What::CrashAtWrite { .. } | What::LoseDatabase { .. })
+        });
+        if twins > 0 || losses > 0 { 1 + starts } else { 0 }
     }
 
     /// C5: whoever has no channel is said to be unreachable.
@@ -230,11 +310,18 @@ impl<'a> Stage<'a> {
                 let written = self.cluster.sim.writes(node);
                 self.cluster.sim.crash_at_write(node, written + write);
             }
-            What::LoseDatabase { operator, .. } => {
+            What::LoseDatabase { operator, clock_behind_ms, .. } => {
                 let node = self.node(operator);
-                self.lost[usize::from(operator)].set(true);
-                self.cluster.book_mut().databases_lost.insert(node);
+                self.clocks_behind[usize::from(operator)].set(clock_behind_ms);
                 self.cluster.sim.crash(node);
+                self.cluster.sim.lose_disk(node);
+                self.cluster.book_mut().lose_database(node);
+            }
+            What::Twin { operator, .. } => self.start_twin(operator),
+            What::Remove { operator, .. } => {
+                *self.removals.entry(operator).or_default() += 1;
+                self.removed.borrow_mut().insert(self.key(operator));
+                self.tell_members();
             }
             What::RebootNat { operator } => {
                 if let Some(nat) = self.nats.get(&operator) {
@@ -269,11 +356,63 @@ impl<'a> Stage<'a> {
                     }
                 }
             }
+            What::Twin { operator, .. } => {
+                let twins = self.twins.entry(operator).or_default();
+                if !twins.is_empty() {
+                    self.cluster.sim.crash(twins.remove(0));
+                }
+            }
+            What::Remove { operator, .. } => {
+                self.removed.borrow_mut().remove(&self.key(operator));
+                self.tell_members();
+            }
             What::Move { .. }
             | What::MoveAll
             | What::RebootNat { .. }
             | What::JumpClock { .. }
             | What::Intrude { .. } => {}
+        }
+    }
+
+    fn key(&self, operator: u8) -> [u8; 33] {
+        self.cluster.members[usize::from(operator)].public_key.compressed()
+    }
+
+    fn start_twin(&mut self, operator: u8) {
+        let position = usize::from(operator);
+        let lock_record = self.cluster.members[position].lock_record.clone();
+        let members = self.cluster.members.iter().map(|member| self.as_it_was(member)).collect();
+        let mut setup = Setup::new(secret(operator), members, lock_record);
+        setup.nonces = Some(Rc::clone(&self.cluster.book().nonces));
+        let peer = self.cluster.peer(position);
+        self.cluster.book_mut().share_key(peer);
+        self.next_twin += 1;
+        let at = IpAddr::V4(Ipv4Addr::new(10, 8, 0, self.next_twin));
+        let twin = self.cluster.add(at, setup);
+        self.cluster.book_mut().untold.insert(twin);
+        self.twins.entry(operator).or_default().push(twin);
+    }
+
+    /// The member as an old backup has it: with the record that it published half of its records ago.
+    fn as_it_was(&self, member: &MemberConfig) -> MemberConfig {
+        let book = self.cluster.book();
+        let own = book.publications.iter().filter(|(_, record)| *record.public_key() == member.public_key);
+        let published: Vec<_> = own.collect();
+        let old = published.get(published.len() / 2).map(|(_, record)| record.clone());
+        MemberConfig { lock_record: old.or_else(|| member.lock_record.clone()), ..member.clone() }
+    }
+
+    /// Everybody but those who are removed reads the lock file again.
+    fn tell_members(&mut self) {
+        let removed = self.removed.borrow().clone();
+        let gone = |member: &MemberConfig| removed.contains(&member.public_key.compressed());
+        let members: Vec<_> = self.cluster.members.iter().filter(|member| !gone(member)).cloned().collect();
+        let peers = self.cluster.members.iter().filter(|member| gone(member));
+        self.cluster.book_mut().removed = peers.map(|m| PeerId::from_public_key(&m.public_key)).collect();
+        for (position, node) in self.cluster.nodes.clone().into_iter().enumerate() {
+            if !gone(&self.cluster.members[position]) {
+                self.cluster.sim.command(node, Order::Node(Command::SetMembers(members.clone())));
+            }
         }
     }
 
@@ -332,12 +471,19 @@ fn put_behind(cluster: &mut Cluster, behind: BehindNat) -> NatId {
     let inside = IpAddr::V4(Ipv4Addr::new(192, 168, behind.operator, 2));
     cluster.sim.move_node(node, &[inside]).expect("an address of its own");
     let outside = home(behind.operator);
-    let config = match behind.kind {
+    let mut config = match behind.kind {
         NatKind::FullCone => NatConfig::full_cone(outside),
         NatKind::Restricted => NatConfig::restricted(outside),
         NatKind::PortRestricted => NatConfig::port_restricted(outside),
         NatKind::Symmetric => NatConfig::symmetric(outside),
     };
+    if behind.idle_ms > 0 {
+        config.idle = behind.idle_ms * MILLISECOND;
+        config.stream_idle = behind.idle_ms.max(STREAM_IDLE_MS) * MILLISECOND;
+    }
+    if behind.room > 0 {
+        config.most = usize::from(behind.room);
+    }
     let nat = cluster.sim.add_nat(config).expect("the operator has left this address");
     cluster.sim.move_behind(node, Some(nat), &[inside]).expect("its own address");
     if behind.forwarded {

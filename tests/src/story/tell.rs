@@ -100,7 +100,9 @@ impl Teller {
         let mut lanes = self.lanes;
         for node in cluster.sim.nodes().skip(lanes.len()) {
             let address = cluster.sim.addresses(node).first().map(ToString::to_string).unwrap_or_default();
-            lanes.push(Lane { name: "intruder".into(), address });
+            // A second process with an operator's key is known to the observers, somebody who dials is not.
+            let name = if cluster.book().entries.contains_key(&node) { "second process" } else { "intruder" };
+            lanes.push(Lane { name: name.into(), address });
         }
         let until = if plan.faults.until_ms == 0 { plan.heal_ms } else { plan.faults.until_ms };
         Story {

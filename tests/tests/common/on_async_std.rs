@@ -9,7 +9,7 @@ use async_broadcast::RecvError;
 
 pub(crate) use async_std::{task::sleep, test};
 pub(crate) use coracle_async_std::{
-    Gone, Handle, Incoming, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped, start,
+    AskError, Gone, Handle, Incoming, Limits, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped, start,
 };
 use coracle_core::node::Notice;
 use futures::channel::oneshot;

@@ -8,8 +8,11 @@
 
 #[path = "../common/on_tokio.rs"]
 mod adapter;
+mod frames;
 mod hosts;
 #[path = "../common/node.rs"]
 mod node;
+mod services;
 mod strangers;
 mod theirs;
+mod transcript;

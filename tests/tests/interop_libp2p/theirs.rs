@@ -1,4 +1,5 @@
-//! A host of the crate `libp2p`: TCP, Noise, yamux, ping, and a secp256k1 identity.
+//! A host of the crate `libp2p`: TCP, Noise, yamux, ping, identify, two protocols of requests and
+//! responses, and a secp256k1 identity.
 
 use std::{io, iter, net::SocketAddr, time::Duration};
 
@@ -10,27 +11,86 @@ use libp2p::{
         UpgradeInfo,
         upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
     },
+    identify,
     identity::{Keypair, secp256k1},
     multiaddr::Protocol,
     noise, ping,
-    swarm::SwarmEvent,
+    request_response::{self, Message, ProtocolSupport},
+    swarm::{NetworkBehaviour, StreamProtocol, SwarmEvent},
     tcp, yamux,
 };
 use tokio::sync::mpsc;
 
-use crate::node::{DEADLINE, within};
+use crate::{
+    frames::Frames,
+    node::{DEADLINE, within},
+};
+
+/// What their hosts say they are.
+pub(crate) const AGENT: &str = "somebody/7.8.9";
+/// Both sides speak it: the response is the request.
+pub(crate) const ECHO: &str = "/test/echo/1.0.0";
+pub(crate) const PEER_INFO: &str = "/charon/peerinfo/2.0.0";
+/// For what they ask and are asked; more than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    ping: ping::Behaviour,
+    identify: identify::Behaviour,
+    echo: request_response::Behaviour<Frames>,
+    peer_info: request_response::Behaviour<Frames>,
+}
+
+impl Behaviour {
+    fn new(key: &Keypair) -> Self {
+        let requests = |name| {
+            let protocol = (StreamProtocol::new(name), ProtocolSupport::Full);
+            let config = request_response::Config::default();
+            let config = config.with_request_timeout(PATIENCE).with_max_concurrent_streams(200);
+            request_response::Behaviour::new([protocol], config)
+        };
+        let identify = identify::Config::new("/test/1.0.0".into(), key.public());
+        Self {
+            ping: ping::Behaviour::new(fast_ping()),
+            identify: identify::Behaviour::new(identify.with_agent_version(AGENT.into())),
+            echo: requests(ECHO),
+            peer_info: requests(PEER_INFO),
+        }
+    }
+}
 
 /// What their host told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    Up { peer: libp2p::PeerId, dialled: bool },
-    Down { peer: libp2p::PeerId, remaining: u32, cause: Option<String> },
-    Ping { peer: libp2p::PeerId, ok: bool },
+    Up {
+        peer: libp2p::PeerId,
+        dialled: bool,
+    },
+    Down {
+        peer: libp2p::PeerId,
+        remaining: u32,
+        cause: Option<String>,
+    },
+    Ping {
+        peer: libp2p::PeerId,
+        ok: bool,
+    },
     DialFailed(String),
     InboundFailed(String),
+    Identified {
+        agent: String,
+        protocols: Vec<String>,
+        observed: Multiaddr,
+    },
+    /// They were asked in the peerinfo protocol.
+    AskedForInfo(Vec<u8>),
+    Answered(Vec<u8>),
+    NotAnswered(String),
 }
 
 enum Order {
+    Ask(libp2p::PeerId, &'static str, Vec<u8>),
     Dial(SocketAddr),
     Disconnect(libp2p::PeerId),
 }
@@ -52,7 +112,7 @@ impl Theirs {
         let swarm = builder
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
-            .with_behaviour(|_| ping::Behaviour::new(fast_ping()))
+            .with_behaviour(Behaviour::new)
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
             .build();
@@ -66,14 +126,14 @@ impl Theirs {
         let swarm = builder
             .with_tcp(tcp::Config::default(), (tls, noise::Config::new), yamux::Config::default)
             .unwrap()
-            .with_behaviour(|_| ping::Behaviour::new(fast_ping()))
+            .with_behaviour(Behaviour::new)
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
             .build();
         Self::run(number, swarm).await
     }
 
-    async fn run(number: u8, mut swarm: Swarm<ping::Behaviour>) -> Self {
+    async fn run(number: u8, mut swarm: Swarm<Behaviour>) -> Self {
         swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
         let tcp = within("listen address", async {
             loop {
@@ -99,10 +159,33 @@ impl Theirs {
         assert!(self.orders.send(Order::Disconnect(theirs(peer))).is_ok());
     }
 
+    pub(crate) fn ask(&self, peer: PeerId, protocol: &'static str, request: Vec<u8>) {
+        assert!(self.orders.send(Order::Ask(theirs(peer), protocol, request)).is_ok());
+    }
+
+    /// Waits for the next answer, whichever question it is to.
+    pub(crate) async fn answer(&mut self) -> Vec<u8> {
+        self.expect_within(PATIENCE, "answer", |told| match told {
+            Told::Answered(answer) => Some(answer.clone()),
+            Told::NotAnswered(why) => panic!("{why}"),
+            _ => None,
+        })
+        .await
+    }
+
     /// Waits for something to be told, what was told earlier included. It counts once.
-    pub(crate) async fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(&Told) -> Option<T>) -> T {
+    pub(crate) async fn expect<T>(&mut self, what: &str, pick: impl FnMut(&Told) -> Option<T>) -> T {
+        self.expect_within(DEADLINE, what, pick).await
+    }
+
+    async fn expect_within<T>(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        mut pick: impl FnMut(&Told) -> Option<T>,
+    ) -> T {
         let mut checked = 0;
-        let found = tokio::time::timeout(DEADLINE, async {
+        let found = tokio::time::timeout(limit, async {
             loop {
                 while let Some(told) = self.log.get(checked) {
                     if let Some(found) = pick(told) {
@@ -171,7 +254,7 @@ fn socket_address(address: &Multiaddr) -> SocketAddr {
 }
 
 async fn drive(
-    mut swarm: Swarm<ping::Behaviour>,
+    mut swarm: Swarm<Behaviour>,
     mut orders: mpsc::UnboundedReceiver<Order>,
     out: mpsc::UnboundedSender<Told>,
 ) {
@@ -180,6 +263,12 @@ async fn drive(
             order = orders.recv() => {
                 match order {
                     Some(Order::Dial(to)) => swarm.dial(multiaddr(to)).unwrap(),
+                    Some(Order::Ask(peer, ECHO, request)) => {
+                        swarm.behaviour_mut().echo.send_request(&peer, request);
+                    }
+                    Some(Order::Ask(peer, _, request)) => {
+                        swarm.behaviour_mut().peer_info.send_request(&peer, request);
+                    }
                     Some(Order::Disconnect(peer)) => swarm.disconnect_peer_id(peer).unwrap(),
                     None => return,
                 }
@@ -194,13 +283,55 @@ async fn drive(
                     remaining: num_established,
                     cause: cause.map(|cause| cause.to_string()),
                 },
-                SwarmEvent::Behaviour(event) => Told::Ping { peer: event.peer, ok: event.result.is_ok() },
+                SwarmEvent::Behaviour(event) => match heard(swarm.behaviour_mut(), event) {
+                    Some(told) => told,
+                    None => continue,
+                },
                 SwarmEvent::OutgoingConnectionError { error, .. } => Told::DialFailed(error.to_string()),
                 SwarmEvent::IncomingConnectionError { error, .. } => Told::InboundFailed(error.to_string()),
                 _ => continue,
             },
         };
         let _ = out.send(told);
+    }
+}
+
+/// What one of their protocols has to tell; requests are answered.
+fn heard(behaviour: &mut Behaviour, event: BehaviourEvent) -> Option<Told> {
+    match event {
+        BehaviourEvent::Ping(event) => Some(Told::Ping { peer: event.peer, ok: event.result.is_ok() }),
+        BehaviourEvent::Identify(identify::Event::Received { info, .. }) => Some(Told::Identified {
+            agent: info.agent_version,
+            protocols: info.protocols.iter().map(ToString::to_string).collect(),
+            observed: info.observed_addr,
+        }),
+        BehaviourEvent::Identify(_) => None,
+        BehaviourEvent::Echo(event) => answered(event, |request, channel| {
+            let _ = behaviour.echo.send_response(channel, request);
+            None
+        }),
+        BehaviourEvent::PeerInfo(event) => answered(event, |request, channel| {
+            let _ = behaviour.peer_info.send_response(channel, crate::services::their_info());
+            Some(Told::AskedForInfo(request))
+        }),
+    }
+}
+
+type Exchange = request_response::Event<Vec<u8>, Vec<u8>>;
+
+fn answered(
+    event: Exchange,
+    answer: impl FnOnce(Vec<u8>, request_response::ResponseChannel<Vec<u8>>) -> Option<Told>,
+) -> Option<Told> {
+    match event {
+        Exchange::Message { message: Message::Request { request, channel, .. }, .. } => {
+            answer(request, channel)
+        }
+        Exchange::Message { message: Message::Response { response, .. }, .. } => {
+            Some(Told::Answered(response))
+        }
+        Exchange::OutboundFailure { error, .. } => Some(Told::NotAnswered(error.to_string())),
+        Exchange::InboundFailure { .. } | Exchange::ResponseSent { .. } => None,
     }
 }
 

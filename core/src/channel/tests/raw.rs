@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     channel::yamux::{ACK, FIN, RST, SYN},
     handshake::tests::{Party, talk},
-    limits::{MAX_INBOUND_PINGS, MAX_OWED_PONGS, MAX_PROPOSALS, PING_TIMEOUT, YAMUX_WINDOW},
+    limits::{MAX_INBOUND_PINGS, MAX_OWED_PONGS, MAX_PROPOSALS, PING_INTERVAL, PING_TIMEOUT, YAMUX_WINDOW},
 };
 
 fn refused(stream: u32, reason: Refusal) -> ChannelEvent {
@@ -254,8 +254,24 @@ fn a_peer_without_ping_is_not_pinged_again() {
     raw.say(&data(ACK, 1, b"\x13/multistream/1.0.0\n\x03na\n")).unwrap();
     assert_eq!(events(&mut raw.channel), [ChannelEvent::PingUnsupported]);
     assert_eq!(raw.hear_frames(), [(Header::new(Kind::WindowUpdate, RST, 1, 0), vec![])]);
-    assert_eq!(raw.channel.next_timeout(), None);
     assert!(!raw.channel.ping(raw.now));
+    // But by yamux: answered ones go on, and the first that is not ends the channel.
+    for value in 0..3 {
+        raw.now = raw.now + PING_INTERVAL;
+        assert_eq!(raw.channel.next_timeout(), Some(raw.now));
+        raw.channel.handle_timeout(raw.now);
+        assert_eq!(raw.hear_frames(), [(Header::new(Kind::Ping, SYN, 0, value), vec![])]);
+        assert_eq!(raw.channel.next_timeout(), Some(raw.now + PING_TIMEOUT));
+        raw.say(&frame(Kind::Ping, ACK, 0, value + 1)).unwrap();
+        assert_eq!(raw.channel.next_timeout(), Some(raw.now + PING_TIMEOUT), "an answer to something else");
+        raw.say(&frame(Kind::Ping, ACK, 0, value)).unwrap();
+    }
+    raw.now = raw.now + PING_INTERVAL;
+    raw.channel.handle_timeout(raw.now);
+    raw.hear();
+    raw.channel.handle_timeout(raw.now + PING_TIMEOUT);
+    let closed = ChannelEvent::Closed { by: Side::Local, reason: CloseReason::PingTimeout };
+    assert_eq!(events(&mut raw.channel), [closed]);
 }
 
 #[test]

@@ -105,6 +105,9 @@ pub(crate) struct Campaign {
     /// Carry out a scenario instead of drawn plans
     #[arg(long)]
     pub(crate) scenario: Option<String>,
+    /// Drawn plans of so many operators each; otherwise the seed says how many
+    #[arg(long, conflicts_with = "scenario", value_parser = clap::value_parser!(u8).range(1..=40))]
+    pub(crate) operators: Option<u8>,
     /// Only every n-th seed, beginning with the i-th (from 0): shards i/n for all i make the whole
     #[arg(long, value_parser = shard, value_name = "I/N", default_value = "0/1")]
     pub(crate) shard: (u64, u64),

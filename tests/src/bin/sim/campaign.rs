@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use coracle_sim::{Counters, MILLISECOND, Nanos, SECOND};
 use coracle_tests::plan::{Plan, scenarios};
-use coracle_tests::run::{Options, Outcome, run as carry_out};
+use coracle_tests::run::{Options, Outcome, Seen, run as carry_out};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Campaign;
-use crate::commands::{Answer, trace_path, write};
+use crate::commands::{Answer, OPERATORS, trace_path, write};
 use crate::show;
 
 /// Rule C2: within this time at the 99th percentile.
@@ -30,13 +30,7 @@ struct Sum {
     counters: Counters,
     /// For every fault, in how many runs it was seen.
     seen_in: BTreeMap<&'static str, u64>,
-    packets: u64,
-    channels: u64,
-    records: u64,
-    nonces: u64,
-    unverified: u64,
-    intrusions: u64,
-    databases_lost: u64,
+    seen: Seen,
     failures: u64,
 }
 
@@ -47,18 +41,10 @@ impl Sum {
         self.time += outcome.time;
         self.healed.extend(outcome.healed_in);
         self.counters.add(&outcome.counters);
-        let seen = outcome.seen;
-        let others = [("intruders", seen.intrusions), ("databases_lost", seen.databases_lost)];
-        for (fault, count) in outcome.counters.faults().chain(others) {
+        for (fault, count) in outcome.counters.faults().chain(outcome.seen.faults()) {
             *self.seen_in.entry(fault).or_default() += u64::from(count > 0);
         }
-        self.packets += seen.packets;
-        self.channels += seen.channels;
-        self.records += seen.records;
-        self.nonces += seen.nonces;
-        self.unverified = self.unverified.max(seen.unverified);
-        self.intrusions += seen.intrusions;
-        self.databases_lost += seen.databases_lost;
+        self.seen.add(&outcome.seen);
         self.failures += u64::from(outcome.broken.is_some());
     }
 
@@ -85,11 +71,10 @@ impl Sum {
         println!(
             "seen: {} packets, {} channels, {} records published, {} (key, nonce) pairs, none used twice; \
              at most {} bytes a minute to an endpoint that never answered",
-            self.packets, self.channels, self.records, self.nonces, self.unverified,
+            self.seen.packets, self.seen.channels, self.seen.records, self.seen.nonces, self.seen.unverified,
         );
         println!("faults seen (times, and in how many of {} runs):", self.runs);
-        let others = [("intruders", self.intrusions), ("databases_lost", self.databases_lost)];
-        for (fault, count) in self.counters.faults().chain(others) {
+        for (fault, count) in self.counters.faults().chain(self.seen.faults()) {
             println!("  {fault:<24} {count:>10} {:>8}", self.seen_in.get(fault).copied().unwrap_or(0));
         }
         let at = |percent| self.percentile(percent) / MILLISECOND;
@@ -148,13 +133,17 @@ pub(crate) fn run(args: &Campaign) -> Answer {
 }
 
 /// A name, and the plan of each seed.
-type Family<'a> = (&'a str, fn(u64) -> Plan);
+type Family = (String, Box<dyn Fn(u64) -> Plan + Sync>);
 
-fn family(args: &Campaign) -> Result<Family<'_>, String> {
-    let Some(name) = &args.scenario else { return Ok(("seed", Plan::drawn)) };
+fn family(args: &Campaign) -> Result<Family, String> {
+    if let Some(operators) = args.operators {
+        let name = format!("{OPERATORS}{operators}");
+        return Ok((name.clone(), Box::new(move |seed| Plan::drawn_for(&name, seed, operators))));
+    }
+    let Some(name) = &args.scenario else { return Ok(("seed".into(), Box::new(Plan::drawn))) };
     let scenario = scenarios::find(name);
     let scenario = scenario.ok_or_else(|| format!("no scenario is called {name:?}: see `sim scenarios`"))?;
-    Ok((scenario.name, scenario.plan))
+    Ok((scenario.name.into(), Box::new(scenario.plan)))
 }
 
 /// A bar, on a terminal only.

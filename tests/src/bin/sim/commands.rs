@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use coracle_tests::golden;
-use coracle_tests::plan::{Plan, scenarios};
+use coracle_tests::plan::{MAX_OPERATORS, Plan, scenarios};
 use coracle_tests::run::{Options, Outcome};
 use coracle_tests::{report, run as carry_out, shrink as smaller};
 
@@ -13,6 +13,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args;
 use crate::show;
+
+/// What stands before the number of operators in names such as `operators-7:123`.
+pub(crate) const OPERATORS: &str = "operators-";
 
 /// Whether no rule was broken.
 pub(crate) type Answer = Result<bool, Box<dyn Error>>;
@@ -152,6 +155,10 @@ pub(crate) fn named(what: &str) -> Result<Plan, Box<dyn Error>> {
         }
         if let Some(scenario) = scenarios::find(name) {
             return Ok((scenario.plan)(seed));
+        }
+        let operators = name.strip_prefix(OPERATORS).and_then(|number| number.parse().ok());
+        if let Some(operators @ 1..=MAX_OPERATORS) = operators {
+            return Ok(Plan::drawn_for(name, seed, operators));
         }
     }
     let text = fs::read_to_string(what).map_err(|error| {

@@ -1,6 +1,6 @@
 //! Streams inside channels: bytes both ways, ends, back-pressure, and streams that nobody reads.
 
-use std::io;
+use std::{io, time::Duration};
 
 use coracle_core::{
     channel::StreamEnd,
@@ -9,7 +9,7 @@ use coracle_core::{
 };
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, io::AsyncRead};
 
-use super::adapter::{self, Gone, Incoming, NoStore, OpenError, futures_io};
+use super::adapter::{self, AskError, Gone, Incoming, Limits, NoStore, OpenError, futures_io};
 use super::node::{DEADLINE, Running, config, loopback, peer_id, within};
 
 const ECHO: ProtocolId = ProtocolId(0);
@@ -197,4 +197,60 @@ async fn cancelled_at_any_await() {
     }
     let snapshot = adapter::timeout(DEADLINE, a.handle.snapshot()).await.unwrap().unwrap();
     assert_eq!(snapshot.members[0].channels, 1);
+}
+
+/// One message each way; and every way in which that fails says which side ended it.
+#[adapter::test]
+async fn requests_and_responses() {
+    let (mut a, b, mut incoming) = pair().await;
+    let limits = Limits { size: 100_000, time: DEADLINE };
+    let serving = adapter::spawn(async move {
+        while let Some(mut stream) = incoming.accept().await {
+            if stream.protocol() != ECHO {
+                drop(stream);
+                continue;
+            }
+            match stream.read_request(limits).await.unwrap().as_slice() {
+                b"silence" => drop(adapter::spawn(async move {
+                    // Kept longer than the other side waits.
+                    adapter::sleep(DEADLINE).await;
+                    drop(stream);
+                })),
+                b"reset" => drop(stream),
+                b"half" => {
+                    let mut stream = futures_io(stream);
+                    stream.write_all(&[2, 7]).await.unwrap();
+                    stream.close().await.unwrap();
+                }
+                b"nonsense" => {
+                    let mut stream = futures_io(stream);
+                    stream.write_all(&[0x80, 0]).await.unwrap();
+                    stream.close().await.unwrap();
+                }
+                request => stream.respond(request, DEADLINE).await.unwrap(),
+            }
+        }
+    });
+    let ask = async |request: Vec<u8>, limits| {
+        within("answer", a.handle.ask(peer_id(2), ECHO, &request, limits)).await
+    };
+    for len in [0, 1, 127, 128, 100_000] {
+        assert!(ask(pattern(len), limits).await.unwrap() == pattern(len), "{len} bytes");
+    }
+    let small = Limits { size: 9, ..limits };
+    assert_eq!(ask(pattern(10), small).await, Err(AskError::TooLong { len: 10, limit: 9 }));
+    let reset = Gone::Stream(StreamEnd::ResetByPeer);
+    assert_eq!(ask(b"reset".to_vec(), limits).await, Err(AskError::Gone(reset)));
+    assert_eq!(ask(b"half".to_vec(), limits).await, Err(AskError::Unfinished));
+    assert!(matches!(ask(b"nonsense".to_vec(), limits).await, Err(AskError::Length(_))));
+    let short = Limits { time: Duration::from_millis(50), ..limits };
+    assert_eq!(ask(b"silence".to_vec(), short).await, Err(AskError::Timeout(short.time)));
+    let refused = within("refusal", a.handle.ask(peer_id(2), SINK, b"?", limits)).await.unwrap_err();
+    // The reset may come before both sides have agreed on the protocol.
+    assert!([AskError::Gone(reset), AskError::Open(OpenError::Gone(reset))].contains(&refused), "{refused}");
+    let stranger = within("refusal", a.handle.ask(peer_id(9), ECHO, b"?", limits)).await;
+    assert_eq!(stranger, Err(AskError::Open(OpenError::Refused(StreamError::NotAMember))));
+    within("shutdown", b.handle.shutdown()).await;
+    within("end of the incoming streams", serving).await.unwrap();
+    a.channel_down().await;
 }
