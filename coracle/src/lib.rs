@@ -49,7 +49,10 @@
 //! A library user writes `default-features = false`, and adds `bls` if needed: without it those parts are
 //! reported as not checked, and neither C nor assembly is compiled.
 //!
-//! No type of redb, serde or blst is part of the interface. Foreign types that are: those of `coracle-core`.
+//! # Foreign types in the interface
+//!
+//! Those of `coracle-core`; `getrandom::Error` in errors; `zeroize::Zeroizing` around secret bytes; and serde's
+//! traits on what is written as JSON. No type of redb, serde_json or blst.
 
 #[cfg(feature = "bls")]
 pub mod bls;

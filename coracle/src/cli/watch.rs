@@ -181,7 +181,7 @@ async fn with_enr(node: &Handle, notice: &Notice, mut told: Told) -> Told {
         && record.seq() == *seq
     {
         told.object.insert("enr".into(), record.to_string().into());
-        told.line = format!("{}\n           {record}", told.line);
+        told.line = format!("{}: {record}", told.line);
     }
     told
 }

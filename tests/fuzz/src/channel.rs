@@ -228,12 +228,14 @@ impl Side {
         let mut quiet = 0;
         for round in 0.. {
             assert!(round < 10_000, "it writes for ever");
+            // Streams that are read let further frames be taken too.
+            let before = self.pending.len();
             self.events();
             self.news(usize::MAX);
             for (id, held) in &mut self.streams {
                 self.channel.release(*id, std::mem::take(held));
             }
-            let busy = self.write(CHANNEL_READ_SIZE) > 0 || self.offer() > 0;
+            let busy = self.write(CHANNEL_READ_SIZE) > 0 || self.offer() > 0 || self.pending.len() < before;
             quiet = if busy { 0 } else { quiet + 1 };
             if quiet == 2 {
                 break;
