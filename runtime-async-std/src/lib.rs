@@ -96,7 +96,10 @@ pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
 pub use sockets::{BindError, Listen, Sockets};
 pub use storage::NoStore;
 
-use coracle_core::node::{Config, ConfigError, Node, Store};
+use coracle_core::{
+    crypto::{Crypto, RustCrypto},
+    node::{Config, ConfigError, Node, Store},
+};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -116,10 +119,24 @@ pub enum StartError {
 /// what it held there is replaced.
 ///
 /// Dropping the handle, and every clone of it, shuts the node down in good order.
-pub fn start<S: Store>(sockets: Sockets, mut config: Config, store: S) -> Result<Handle, StartError> {
+pub fn start<S: Store>(sockets: Sockets, config: Config, store: S) -> Result<Handle, StartError> {
+    start_with(RustCrypto, sockets, config, store)
+}
+
+/// The same with another cryptography, such as that of the crate `coracle-native-crypto`.
+pub fn start_with<C, S>(
+    crypto: C,
+    sockets: Sockets,
+    mut config: Config,
+    store: S,
+) -> Result<Handle, StartError>
+where
+    C: Crypto + Send + Sync + 'static,
+    S: Store,
+{
     config.bound = sockets.bound();
     let clock = driver::Clock::start();
-    let node = Node::new(clock.now(), config)?;
+    let node = Node::with_crypto(clock.now(), config, crypto)?;
     let storage = storage::Storage::start(store).map_err(StartError::Thread)?;
     Ok(driver::Driver::spawn(node, sockets, storage, clock))
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use coracle_core::{
+    crypto::Crypto,
     id::PeerId,
     node::{
         Action, Command, ConnId, DialError, Event, Node, ProtocolId, RequestError, RequestId, StreamError,
@@ -15,18 +16,18 @@ use super::{Recorder, hash, info, list, member, or, written};
 
 /// A node whose every input and action is written down, if there is a recorder.
 #[derive(Debug)]
-pub(crate) struct Tapped {
-    node: Node,
+pub(crate) struct Tapped<C: Crypto> {
+    node: Node<C>,
     recorder: Option<Recorder>,
 }
 
-impl Tapped {
-    pub(crate) const fn new(node: Node, recorder: Option<Recorder>) -> Self {
+impl<C: Crypto> Tapped<C> {
+    pub(crate) const fn new(node: Node<C>, recorder: Option<Recorder>) -> Self {
         Self { node, recorder }
     }
 
     /// The node, for what changes nothing.
-    pub(crate) const fn node(&self) -> &Node {
+    pub(crate) const fn node(&self) -> &Node<C> {
         &self.node
     }
 

@@ -1,4 +1,5 @@
-//! What real nodes were told over real sockets, told again to fresh ones: they do the same, byte for byte.
+//! What real nodes were told over real sockets, told again to fresh ones: they do the same, byte for byte. Those that
+//! are recorded use native cryptography, those that replay pure Rust.
 
 use std::{
     io::Write,
@@ -9,6 +10,7 @@ use coracle_core::{
     cluster::MemberConfig,
     node::{Command, Config},
 };
+use coracle_native_crypto::NativeCrypto;
 use coracle_tokio::{
     Listen, NoStore, Sockets,
     recording::{Recorder, ReplayError, replay},
@@ -23,7 +25,10 @@ use super::suite::{
 fn start_recorded(config: Config, listen: &Listen, recorder: Recorder) -> Running {
     let sockets = Sockets::bind(listen).unwrap();
     let tcp = sockets.tcp_addresses().collect();
-    Running::of(coracle_tokio::start_recorded(sockets, config, NoStore, recorder).unwrap(), tcp)
+    Running::of(
+        coracle_tokio::start_recorded(NativeCrypto::new(), sockets, config, NoStore, recorder).unwrap(),
+        tcp,
+    )
 }
 
 /// A file that the test can read afterwards.
