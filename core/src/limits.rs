@@ -69,6 +69,8 @@ pub const DOUBT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Channels that a member may have at one time: one is used, a second is tolerated (peers that do
 /// not deduplicate simultaneous dials), more are closed.
 pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
+/// Time that the streams of a channel which makes room for another to the same member have to end.
+pub const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one channel of a node, both directions together, unless configured otherwise.
 pub const CHANNEL_STREAMS: usize = 128;
 /// From the start of a dial until it must be a TCP connection.
@@ -241,6 +243,8 @@ pub const MAX_CHALLENGE_CHECKS: u8 = 4;
 /// Messages that one session key encrypts before a new handshake is made; below 2³², so that the
 /// counter in a nonce never repeats.
 pub const MAX_SESSION_MESSAGES: u32 = 1 << 30;
+/// Ephemeral keys of discovery that are made ahead, while challenges are waited for.
+pub const EPHEMERALS_AHEAD: usize = 8;
 /// Nonces of received packets that a session remembers, to recognise what comes twice.
 pub const RECENT_NONCES: usize = 64;
 /// TALKREQs that are remembered after their session has forgotten them, so that each is delivered once.

@@ -17,9 +17,10 @@ use async_std::{
 use coracle_core::{
     crypto::Crypto,
     limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
-    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId, StreamId},
+    node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
 };
+use coracle_recording::Tapped;
 use futures::{
     FutureExt as _,
     future::{AbortHandle, abortable},
@@ -86,7 +87,7 @@ enum Woken {
 
 /// Owns the node and everything that touches the system.
 pub(crate) struct Driver<C: Crypto> {
-    node: Node<C>,
+    node: Tapped<C>,
     clock: Clock,
     sockets: Sockets,
     storage: Storage,
@@ -108,7 +109,7 @@ pub(crate) struct Driver<C: Crypto> {
 }
 
 impl<C: Crypto + Send + Sync + 'static> Driver<C> {
-    pub(crate) fn spawn(node: Node<C>, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
+    pub(crate) fn spawn(node: Tapped<C>, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = channel::bounded(64);
         let (mut notices, from_start) = async_broadcast::broadcast(1024);
         notices.set_overflow(true);
@@ -117,7 +118,7 @@ impl<C: Crypto + Send + Sync + 'static> Driver<C> {
         let (stream_tx, stream_rx) = channel::bounded(256);
         let (incoming_tx, incoming) = channel::bounded(MAX_NEGOTIATING_STREAMS);
         let (resolved_tx, resolved_rx) = channel::unbounded();
-        let peer_id = node.identity().peer_id();
+        let peer_id = node.node().identity().peer_id();
         let driver = Self {
             node,
             clock,
@@ -160,7 +161,7 @@ impl<C: Crypto + Send + Sync + 'static> Driver<C> {
         let mut interfaces = self.clock.now() + LOOK_INTERVAL;
         loop {
             self.act();
-            if self.shutting_down && self.node.connections() == 0 {
+            if self.shutting_down && self.node.node().connections() == 0 {
                 break;
             }
             let woken = self.wait(interfaces).await;
@@ -185,14 +186,14 @@ impl<C: Crypto + Send + Sync + 'static> Driver<C> {
     /// Until every member's newest entry is stored: one that changed while the one before was being
     /// written follows it.
     async fn write_what_is_owed(&mut self) {
-        while self.node.stores_pending() {
+        while self.node.node().stores_pending() {
             let Ok(written) = self.storage.from.recv().await else { return };
             self.handle(Woken::Stored(written));
             self.act();
         }
     }
 
-    async fn wait(&self, interfaces: Instant) -> Woken {
+    async fn wait(&mut self, interfaces: Instant) -> Woken {
         let deadline = self.deadline.map(|at| self.clock.at(at));
         futures::select! {
             () = readable(self.sockets.udp4.as_ref()).fuse() => Woken::Udp4,
@@ -202,15 +203,11 @@ impl<C: Crypto + Send + Sync + 'static> Driver<C> {
             message = received(&self.stream_rx).fuse() => Woken::Stream(message),
             written = received(&self.storage.from).fuse() => Woken::Stored(written),
             (id, addresses) = received(&self.resolved_rx).fuse() => Woken::Resolved(id, addresses),
-            message = self.next_message().fuse() => Woken::Message(message),
+            message = next_message(&self.messages, self.shutting_down).fuse() => Woken::Message(message),
             id = received(&self.peer_streams.attention).fuse() => Woken::Attention(id),
             () = sleep_until(Some(self.clock.at(interfaces))).fuse() => Woken::LookAround,
             () = sleep_until(deadline).fuse() => Woken::Timeout,
         }
-    }
-
-    async fn next_message(&self) -> Option<ToDriver> {
-        if self.shutting_down { future::pending().await } else { self.messages.recv().await.ok() }
     }
 
     fn handle(&mut self, woken: Woken) {
@@ -243,7 +240,7 @@ impl<C: Crypto + Send + Sync + 'static> Driver<C> {
             }
             Some(ToDriver::Open(peer, protocol, answer)) => self.open_stream(now, peer, protocol, answer),
             Some(ToDriver::Snapshot(answer)) => {
-                let _ = answer.send(self.node.snapshot());
+                let _ = answer.send(self.node.node().snapshot());
             }
             None => {
                 // Every handle is gone.
@@ -407,6 +404,10 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 }
 
 /// The next message; a channel whose senders are all gone has none.
+async fn next_message(messages: &channel::Receiver<ToDriver>, shutting_down: bool) -> Option<ToDriver> {
+    if shutting_down { future::pending().await } else { messages.recv().await.ok() }
+}
+
 async fn received<T>(from: &channel::Receiver<T>) -> T {
     match from.recv().await {
         Ok(message) => message,

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use coracle_core::crypto::{AeadError, Crypto, PublicKey, RustCrypto, Secret, SecretKey, Signature, TAG_LEN};
 
+use crate::liar::Liar;
 use crate::memo;
 
 /// What was sealed under which key and nonce, by all nodes of a simulation together.
@@ -65,13 +66,19 @@ fn hash(domain: u8, parts: &[&[u8]]) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub struct Spied {
     notes: Option<Rc<RefCell<Nonces>>>,
+    liar: Option<Rc<Liar>>,
 }
 
 impl Spied {
     /// Notes into this book; nothing is noted (and nothing allocated) for `None`.
     #[must_use]
     pub const fn new(notes: Option<Rc<RefCell<Nonces>>>) -> Self {
-        Self { notes }
+        Self { notes, liar: None }
+    }
+
+    /// The same for one who changes its words before they are sealed.
+    pub(crate) fn lying(self, liar: Option<Rc<Liar>>) -> Self {
+        Self { liar, ..self }
     }
 
     fn note(&self, cipher: &'static str, key: &[u8], nonce: &[u8], ad: &[u8], message: &[u8]) {
@@ -149,6 +156,9 @@ impl Crypto for Spied {
     }
 
     fn chacha_seal(&self, key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        if let Some(liar) = &self.liar {
+            liar.frame(key.expose(), nonce, buf);
+        }
         self.note("ChaCha20-Poly1305", key.expose(), nonce, ad, buf);
         RustCrypto.chacha_seal(key, nonce, ad, buf)
     }
@@ -175,6 +185,9 @@ impl Crypto for Spied {
         ad: &[u8],
         buf: &mut [u8],
     ) -> [u8; TAG_LEN] {
+        if let Some(liar) = &self.liar {
+            liar.message(bytes.expose(), nonce, buf);
+        }
         self.note("AES-128-GCM", bytes.expose(), nonce, ad, buf);
         RustCrypto.aes_gcm_seal(key, nonce, ad, buf)
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use coracle_core::{
-    crypto::Crypto,
+    crypto::{Crypto, RustCrypto},
     id::PeerId,
     node::{
         Action, Command, ConnId, DialError, Event, Node, ProtocolId, RequestError, RequestId, StreamError,
@@ -14,30 +14,26 @@ use coracle_core::{
 
 use super::{Recorder, hash, info, list, member, or, written};
 
-/// A node whose every input and action is written down, if there is a recorder.
+/// A node whose every input and action is written down, if there is a recorder. The methods are the node's own.
 #[derive(Debug)]
-pub(crate) struct Tapped<C: Crypto> {
+pub struct Tapped<C: Crypto = RustCrypto> {
     node: Node<C>,
     recorder: Option<Recorder>,
 }
 
 impl<C: Crypto> Tapped<C> {
-    pub(crate) const fn new(node: Node<C>, recorder: Option<Recorder>) -> Self {
+    /// A fresh node, and the recorder that has [begun](Recorder::begin) with its configuration.
+    pub const fn new(node: Node<C>, recorder: Option<Recorder>) -> Self {
         Self { node, recorder }
     }
 
     /// The node, for what changes nothing.
-    pub(crate) const fn node(&self) -> &Node<C> {
+    pub const fn node(&self) -> &Node<C> {
         &self.node
     }
 
-    pub(crate) fn handle_datagram(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        from: SocketAddr,
-        bytes: &mut [u8],
-    ) {
+    /// [`Node::handle_datagram`].
+    pub fn handle_datagram(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, bytes: &mut [u8]) {
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!(
                 "datagram {} {local} {from} {}",
@@ -48,7 +44,8 @@ impl<C: Crypto> Tapped<C> {
         self.node.handle_datagram(now, local, from, bytes);
     }
 
-    pub(crate) fn accept(&mut self, now: Instant, from: SocketAddr) -> ConnId {
+    /// [`Node::accept`].
+    pub fn accept(&mut self, now: Instant, from: SocketAddr) -> ConnId {
         let conn = self.node.accept(now, from);
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!("accepted {} {conn} {from}", now.as_nanos()));
@@ -56,7 +53,8 @@ impl<C: Crypto> Tapped<C> {
         conn
     }
 
-    pub(crate) fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
+    /// [`Node::handle_bytes`].
+    pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
         let before = self.recorder.is_some().then(|| hex::encode(&*bytes));
         let taken = self.node.handle_bytes(now, conn, bytes);
         if let Some((recorder, before)) = self.recorder.as_mut().zip(before) {
@@ -65,7 +63,8 @@ impl<C: Crypto> Tapped<C> {
         taken
     }
 
-    pub(crate) fn handle_event(&mut self, now: Instant, event: Event<'_>) {
+    /// [`Node::handle_event`].
+    pub fn handle_event(&mut self, now: Instant, event: Event<'_>) {
         if let Some(recorder) = &mut self.recorder {
             let at = now.as_nanos();
             match event {
@@ -85,14 +84,16 @@ impl<C: Crypto> Tapped<C> {
         self.node.handle_event(now, event);
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// [`Node::handle_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!("timeout {}", now.as_nanos()));
         }
         self.node.handle_timeout(now);
     }
 
-    pub(crate) fn request(&mut self, now: Instant, command: Command) -> Result<RequestId, RequestError> {
+    /// [`Node::request`].
+    pub fn request(&mut self, now: Instant, command: Command) -> Result<RequestId, RequestError> {
         if let Some(recorder) = &mut self.recorder {
             let at = now.as_nanos();
             match &command {
@@ -121,7 +122,8 @@ impl<C: Crypto> Tapped<C> {
         self.node.request(now, command)
     }
 
-    pub(crate) fn open_stream(
+    /// [`Node::open_stream`].
+    pub fn open_stream(
         &mut self,
         now: Instant,
         peer: PeerId,
@@ -134,7 +136,8 @@ impl<C: Crypto> Tapped<C> {
         self.node.open_stream(now, peer, protocol)
     }
 
-    pub(crate) fn write_stream(
+    /// [`Node::write_stream`].
+    pub fn write_stream(
         &mut self,
         now: Instant,
         stream: StreamId,
@@ -154,27 +157,32 @@ impl<C: Crypto> Tapped<C> {
         result
     }
 
-    pub(crate) fn take(&mut self, stream: StreamId, n: usize) {
+    /// [`Node::take`].
+    pub fn take(&mut self, stream: StreamId, n: usize) {
         self.stream_line("take", stream, &n.to_string());
         self.node.take(stream, n);
     }
 
-    pub(crate) fn release(&mut self, stream: StreamId, n: usize) {
+    /// [`Node::release`].
+    pub fn release(&mut self, stream: StreamId, n: usize) {
         self.stream_line("release", stream, &n.to_string());
         self.node.release(stream, n);
     }
 
-    pub(crate) fn finish_stream(&mut self, stream: StreamId) {
+    /// [`Node::finish_stream`].
+    pub fn finish_stream(&mut self, stream: StreamId) {
         self.stream_line("finish", stream, "");
         self.node.finish_stream(stream);
     }
 
-    pub(crate) fn reset_stream(&mut self, stream: StreamId) {
+    /// [`Node::reset_stream`].
+    pub fn reset_stream(&mut self, stream: StreamId) {
         self.stream_line("reset", stream, "");
         self.node.reset_stream(stream);
     }
 
-    pub(crate) fn limit_stream(&mut self, now: Instant, stream: StreamId, time: Option<Duration>) {
+    /// [`Node::limit_stream`].
+    pub fn limit_stream(&mut self, now: Instant, stream: StreamId, time: Option<Duration>) {
         if let Some(recorder) = &mut self.recorder {
             let time = or(time.map(|time| time.as_nanos()));
             recorder.line(format_args!("limit {} {stream} {time}", now.as_nanos()));
@@ -189,7 +197,8 @@ impl<C: Crypto> Tapped<C> {
         }
     }
 
-    pub(crate) fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
+    /// [`Node::poll`].
+    pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
         let action = self.node.poll(now, buf);
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!("poll {} {}", now.as_nanos(), hash(&action, buf)));
