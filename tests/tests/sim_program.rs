@@ -53,6 +53,12 @@ fn scenarios_show_what_they_are_about() {
     // One signs the very record again that it had lost; two say something else, and each goes above its old number once.
     let (lost, _) = seen("lost-database-1970", 1);
     assert_eq!((lost.databases_lost, lost.own_adopted, lost.own_exceeded), (3, 0, 2));
+    // What says the same as before under an older number is given up for what the others remember (rule E5).
+    let (number, _) = seen("lost-number", 1);
+    assert_eq!((number.databases_lost, number.own_adopted, number.own_exceeded), (1, 1, 0));
+    let (liars, _) = seen("liars", 1);
+    assert!(liars.lies.iter().all(|told| *told > 0), "{liars:?}");
+    assert!(liars.conflicts > 0, "nobody noticed two contents under one number");
     let (twins, _) = seen("twins", 1);
     assert!(twins.own_exceeded >= 1, "nobody said that another process has its key");
     assert_eq!(seen("membership", 1).0.removals, 2);
