@@ -74,7 +74,7 @@ impl Pair {
 
     /// Until both have nothing left to do.
     fn settle(&mut self) {
-        while (0..2).fold(false, |busy, n| self.act(n) || busy) {}
+        while [0, 1].map(|n| self.act(n)).contains(&true) {}
     }
 
     /// Whether there was anything to do.
