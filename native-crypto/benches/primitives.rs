@@ -3,6 +3,11 @@
 //!
 //! A cell is the least of many short batches, the candidates' batches taking turns, so that what else the machine does
 //! weighs on all alike. The last column is what [`NativeCrypto`] takes of [`RustCrypto`]'s time.
+//!
+//! aws-lc-rs was measured too, and is left out because it builds for minutes: with a new key as fast as ring to a few
+//! percent in both ciphers, 1.3 times graviola's time for an X25519 agreement, and not faster in SHA-256.
+
+#![allow(clippy::unwrap_used)] // a failure ends the bench
 
 use std::{hint::black_box, time::Instant};
 
@@ -217,7 +222,9 @@ fn hashes(table: &Table, native: &NativeCrypto) {
             &format!("SHA-256 of {len} B"),
             native,
             |c| c.sha256(&[black_box(text)]),
-            candidate("graviola", move || drop(black_box(graviola::hashing::Sha256::hash(black_box(text))))),
+            candidate("graviola", move || {
+                black_box(graviola::hashing::Sha256::hash(black_box(text)));
+            }),
             candidate("ring", move || {
                 black_box(ring::digest::digest(&ring::digest::SHA256, black_box(text)));
             })

@@ -1,5 +1,7 @@
 //! Both implementations of `Crypto` give the same results, refusals included, and those that are published.
 
+#![allow(clippy::unwrap_used)] // all of it is a test
+
 use coracle_core::crypto::{AeadError, Crypto, PublicKey, RustCrypto, Secret, SecretKey, Signature};
 use coracle_native_crypto::NativeCrypto;
 use proptest::prelude::*;

@@ -4,6 +4,7 @@
 //!   E3: what is published is on the node's disk, or is the lock file's record. Both hold on the condition that
 //!   confirmed writes survive: after the loss of a database, and for two processes with one key, they hold for what
 //!   that database (that process) published, and for the key again once the node has gone above everything (E5);
+//!   What the others remember and a node adopts is what its key has published, and comes into force;
 //! - C1: a channel is only ever with a member, and with the one whose key the other end really has; who is removed
 //!   is cut off in the same step;
 //! - C3: the database of a node never goes back, and never loses an entry;
@@ -25,6 +26,7 @@ use coracle_core::crypto::PublicKey;
 use coracle_core::id::PeerId;
 use coracle_core::node::{ConnId, Failure, Notice, RequestError};
 use coracle_core::record::Record;
+use coracle_core::refresh::OwnSeen;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
@@ -107,6 +109,8 @@ pub struct Book {
     pub untold: BTreeSet<NodeId>,
     /// Nodes that lost their database and have not gone above what they published before.
     behind: BTreeSet<NodeId>,
+    /// Numbers that a node has adopted from others and not yet published.
+    pub adopting: BTreeMap<NodeId, u64>,
     /// What each node published since its database was there.
     own: BTreeMap<(NodeId, u64), Record>,
     contents: BTreeMap<(PeerId, u64), Record>,
@@ -154,6 +158,7 @@ impl Book {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
+        self.adopted(node, record)?;
         self.publications.push((node, record.clone()));
         let before = self.own.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq);
         if seq < before {
@@ -178,6 +183,20 @@ impl Book {
             return Err(format!("E2: {seq} stands for two contents"));
         }
         Ok(())
+    }
+
+    /// E5: what was adopted from others is what comes into force next, or something above it.
+    fn adopted(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
+        let Some(owed) = self.adopting.remove(&node) else { return Ok(()) };
+        let mut published = self.publications.iter().map(|(_, published)| published);
+        let seq = record.seq();
+        if seq < owed {
+            Err(format!("E5: it adopted {owed} and published {seq}"))
+        } else if seq == owed && !published.any(|before| before.seq() == seq && before.same_content(record)) {
+            Err(format!("E5: it adopted {owed}, which its key had never published"))
+        } else {
+            Ok(())
+        }
     }
 
     fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
@@ -247,6 +266,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
         if step.cause == Cause::Crash {
             book.channels.crash(step.node);
             book.pings.retain(|(node, ..), _| *node != step.node);
+            book.adopting.remove(&step.node);
         }
         if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
             book.look_at_disk(sim, step.node)?;
@@ -311,6 +331,10 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);
+        }
+        Seen::Notice(notice @ Notice::OwnRecordSeen { seq, outcome: OwnSeen::Adopted }) => {
+            book.adopting.insert(node, *seq);
+            book.notices.push((at, node, *notice));
         }
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),
