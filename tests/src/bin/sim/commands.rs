@@ -166,7 +166,9 @@ pub(crate) fn named(what: &str) -> Result<Plan, Box<dyn Error>> {
         }
     }
     let text = fs::read_to_string(what).map_err(|error| {
-        format!("{what}: {error} (and it is neither seed:7 nor SCENARIO:7 nor a plan's JSON)")
+        format!(
+            "{what}: {error} (and it is neither seed:7 nor SCENARIO:7 nor operators-4:7 nor a plan's JSON)"
+        )
     })?;
     Plan::from_json(&text).map_err(|error| format!("{what}: {error}").into())
 }
