@@ -1,20 +1,36 @@
 //! The cryptography that the program's nodes use: what the feature `native-crypto` says.
 
-#[cfg(not(feature = "native-crypto"))]
-use coracle_core::crypto::RustCrypto as Backend;
 #[cfg(feature = "native-crypto")]
-use coracle_native_crypto::NativeCrypto as Backend;
+pub(super) use native::{libraries, make};
+#[cfg(not(feature = "native-crypto"))]
+pub(super) use rust::{libraries, make};
 
-/// An instance.
-pub(super) fn make() -> Backend {
-    Backend::default()
+#[cfg(feature = "native-crypto")]
+mod native {
+    use coracle_native_crypto::NativeCrypto;
+
+    /// An instance.
+    pub(in super::super) fn make() -> NativeCrypto {
+        NativeCrypto::new()
+    }
+
+    /// Whose it is, for people.
+    pub(in super::super) fn libraries() -> &'static str {
+        make().libraries()
+    }
 }
 
-/// Whose it is, for people.
-pub(super) fn libraries() -> &'static str {
-    #[cfg(feature = "native-crypto")]
-    let libraries = make().libraries();
-    #[cfg(not(feature = "native-crypto"))]
-    let libraries = "RustCrypto";
-    libraries
+#[cfg(not(feature = "native-crypto"))]
+mod rust {
+    use coracle_core::crypto::RustCrypto;
+
+    /// An instance.
+    pub(in super::super) const fn make() -> RustCrypto {
+        RustCrypto
+    }
+
+    /// Whose it is, for people.
+    pub(in super::super) const fn libraries() -> &'static str {
+        "RustCrypto"
+    }
 }
