@@ -17,6 +17,7 @@ use crate::{
     id::PeerId,
     limits::{CLOSE_TIMEOUT, DIAL_TIMEOUT, DOUBT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CHANNELS_PER_MEMBER},
     time::Instant,
+    zoo::{self, Bug},
 };
 
 impl<C: Crypto> Node<C> {
@@ -155,7 +156,7 @@ impl<C: Crypto> Node<C> {
         conn.stage = Stage::Channel(channel);
         conn.member = Some(member);
         conn.reserved = false;
-        if id.is_accepted() {
+        if id.is_accepted() || zoo::has(Bug::CountsBeforeAnswer) {
             // The initiator's last message proved that it has the channel too.
             self.confirm(now, id);
         }
@@ -220,7 +221,8 @@ impl<C: Crypto> Node<C> {
         let we_are_larger = self.identity.peer_id() > self.peer_id(member);
         loop {
             let beats = |winner: &Conn, loser: &Conn| {
-                let stays = if winner.id.is_accepted() { !we_are_larger } else { winner.id < loser.id };
+                let accepted = !we_are_larger || zoo::has(Bug::BothCloseDuplicates);
+                let stays = if winner.id.is_accepted() { accepted } else { winner.id < loser.id };
                 stays && winner.is_channel() && self.answers(winner)
             };
             let of_member = || self.conns.iter().filter(|c| c.member == Some(member) && c.close.is_none());
