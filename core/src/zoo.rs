@@ -28,8 +28,6 @@ pub enum Bug {
     SessionBeforeMessage,
     /// Of two connections each side closes the one that it dialled.
     BothCloseDuplicates,
-    /// A dialled connection counts before anything authentic has come over it.
-    CountsBeforeAnswer,
     /// A record takes the place of one with the same number and other content.
     EqualSeqTaken,
     /// One vote is enough to move the address.

@@ -156,7 +156,7 @@ impl<C: Crypto> Node<C> {
         conn.stage = Stage::Channel(channel);
         conn.member = Some(member);
         conn.reserved = false;
-        if id.is_accepted() || zoo::has(Bug::CountsBeforeAnswer) {
+        if id.is_accepted() {
             // The initiator's last message proved that it has the channel too.
             self.confirm(now, id);
         }

@@ -73,12 +73,6 @@ pub const ZOO: &[Entry] = &[
         Finder::Search("noise-both", 0),
         "C4",
     ),
-    entry(
-        Bug::CountsBeforeAnswer,
-        "a dialled connection counts before it is answered",
-        Finder::Search("noise-both", 0),
-        "",
-    ),
     entry(Bug::EqualSeqTaken, "the book takes an equal seq with other content", Finder::Campaign(1), "R2"),
     entry(Bug::VotesWithoutQuorum, "one vote moves the address", Finder::Campaign(2), "E7"),
     entry(
@@ -99,7 +93,7 @@ pub const ZOO: &[Entry] = &[
         Finder::Search("noise-one-attacked", 1),
         "C1",
     ),
-    entry(Bug::WindowLeaks, "the muxer's window leaks", Finder::Property("a channel lasts"), ""),
+    entry(Bug::WindowLeaks, "the muxer's window leaks", Finder::Property("a channel lasts"), "ping"),
     entry(Bug::RemovedStays, "a removed member keeps its channel", Finder::Campaign(3), "C1"),
-    entry(Bug::DialsGiveUp, "nobody dials after a few rounds that failed", Finder::Campaign(0), "C2"),
+    entry(Bug::DialsGiveUp, "nobody dials after a few rounds that failed", Finder::Campaign(32), "C2"),
 ];
