@@ -11,11 +11,13 @@
 //! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
 //! - E7: no honest node publishes the address that liars name;
 //! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
-//!   ([`ledger`]); C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
+//!   ([`ledger`]); R2, E7: records of others only go forward, and an address is one's own or was seen ([`records`]);
+//!   C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
 
 pub mod bounds;
 pub mod channels;
 pub mod ledger;
+pub mod records;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +36,7 @@ use crate::liar::FALSE_ADDRESS;
 use crate::nonces::Nonces;
 use crate::observers::channels::Channels;
 use crate::observers::ledger::Ledger;
+use crate::observers::records::Records;
 use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
 use crate::slots;
 
@@ -97,6 +100,8 @@ pub struct Book {
     pub channels: Channels,
     /// Bytes by endpoint.
     pub ledger: Ledger,
+    /// What each node has of the others.
+    pub records: Records,
     /// Nodes whose database was lost once.
     pub databases_lost: BTreeSet<NodeId>,
     /// Keys that two processes had once.
@@ -158,6 +163,14 @@ impl Book {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
+        let said =
+            |known: &Record| known.peer_id() == peer && known.addresses().ip4 == record.addresses().ip4;
+        let before = entry.lock_record.as_ref().is_some_and(said)
+            || self.publications.iter().any(|(_, known)| said(known));
+        let members = self.entries.iter().filter(|(_, entry)| entry.lock_record.is_some());
+        let members: Vec<_> =
+            members.map(|(node, entry)| (PeerId::from_public_key(&entry.public_key), *node)).collect();
+        self.records.publish(node, record, before, &members)?;
         self.adopted(node, record)?;
         self.publications.push((node, record.clone()));
         let before = self.own.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq);
@@ -231,6 +244,17 @@ impl Book {
         }
     }
 
+    /// C1: nor are the channels left that they had.
+    fn hung_up(&self, node: NodeId) -> Result<(), String> {
+        let own = PeerId::from_public_key(&self.entries[&node].public_key);
+        match self.removed.iter().find(|peer| self.channels.has(node, **peer)) {
+            Some(peer) if !self.removed.contains(&own) && !self.untold.contains(&node) => {
+                Err(format!("C1: {peer} was removed, and keeps its channel"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn not_back(
         durable: &mut BTreeMap<(NodeId, Vec<u8>), u64>,
         node: NodeId,
@@ -256,6 +280,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
             return Ok(());
         }
         book.ledger.look(sim, step)?;
+        book.records.look(sim, step.node, &step.cause)?;
         bounds::look(sim, step.node)?;
         if let Some(cipher) = book.nonces.borrow().reused() {
             return Err(format!("N5: one key and nonce sealed two messages with {cipher}"));
@@ -275,6 +300,9 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
             if let Output::Observed(seen) = output {
                 look(book, sim, step, seen)?;
             }
+        }
+        if step.cause == Cause::Command && book.entries.contains_key(&step.node) {
+            book.hung_up(step.node)?;
         }
         Ok(())
     });

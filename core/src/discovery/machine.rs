@@ -24,6 +24,7 @@ use crate::{
     record::Record,
     rng::Rng,
     time::{Instant, earlier},
+    zoo::{self, Bug},
 };
 
 /// Pools whose places are owed a packet.
@@ -97,13 +98,15 @@ pub struct NodeView<'a> {
 impl Discovery {
     /// Allocates everything. `local` is this node's record as it is published.
     pub fn new(config: Config, local: &Record, mut rng: Rng) -> Self {
+        let beyond = if zoo::has(Bug::UnboundedChallenges) { 64 } else { 0 };
+        let challenges = config.challenges + beyond;
         let lookups = config.lookups + OWN_LOOKUPS;
         let requests = Requests::new(config.requests);
         let capacity = requests.capacity();
         Self {
             now: Instant::ZERO,
             sessions: Sessions::new(config.sessions, &mut rng),
-            challenges: Challenges::new(config.challenges, config.challenge_lifetime, &mut rng),
+            challenges: Challenges::new(challenges, config.challenge_lifetime, &mut rng),
             checks: Stock::full(CHECKS, Instant::ZERO),
             prefixes: Prefixes::new(config.prefixes, &mut rng),
             verified: Verified::new(config.verified_records, &mut rng),
@@ -115,7 +118,7 @@ impl Discovery {
             talk_protocols: heapless::Vec::new(),
             table: Table::new(&config, local.node_id(), &mut rng),
             lookups: Slab::new(lookups),
-            owed: Ready::new([config.challenges, config.responses, capacity, capacity]),
+            owed: Ready::new([challenges, config.responses, capacity, capacity]),
             events: Events::new([capacity, lookups, config.nodes, config.talks], config.events),
             counters: Counters::default(),
             own_lookup_at: None,

@@ -20,6 +20,7 @@ use crate::{
         MAX_CHANNELS_PER_MEMBER, SETTLE_TIME,
     },
     time::Instant,
+    zoo::{self, Bug},
 };
 
 impl<C: Crypto> Node<C> {
@@ -225,7 +226,8 @@ impl<C: Crypto> Node<C> {
     fn deduplicate(&mut self, now: Instant, member: MemberIndex) {
         loop {
             let beats = |winner: &Conn, loser: &Conn| {
-                let stays = if winner.id.is_accepted() { self.stays(winner) } else { winner.id < loser.id };
+                let accepted = self.stays(winner) || zoo::has(Bug::BothCloseDuplicates);
+                let stays = if winner.id.is_accepted() { accepted } else { winner.id < loser.id };
                 stays && winner.is_channel() && self.answers(winner)
             };
             let of_member = || self.conns.iter().filter(|c| c.member == Some(member) && c.close.is_none());
