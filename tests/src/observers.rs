@@ -170,7 +170,10 @@ impl Book {
         let members = self.entries.iter().filter(|(_, entry)| entry.lock_record.is_some());
         let members: Vec<_> =
             members.map(|(node, entry)| (PeerId::from_public_key(&entry.public_key), *node)).collect();
-        self.records.publish(node, record, before, &members)?;
+        // As many as the node itself counts: members come and go.
+        let running = sim.machine(node).and_then(Actor::as_node);
+        let count = running.map_or(0, |running| running.node().members().count() + 1);
+        self.records.publish(node, record, before, &members, count)?;
         self.adopted(node, record)?;
         self.publications.push((node, record.clone()));
         let before = self.own.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq);

@@ -70,7 +70,7 @@ impl Records {
     }
 
     /// Judges the address in a record that a node publishes. `before`: its key has said so already. `members`: their
-    /// nodes.
+    /// nodes. `size`: how many the cluster has, as the node sees it.
     ///
     /// # Errors
     ///
@@ -81,20 +81,18 @@ impl Records {
         record: &Record,
         before: bool,
         members: &[(PeerId, NodeId)],
+        size: usize,
     ) -> Result<(), String> {
         let Some(ip) = record.addresses().ip4.map(IpAddr::V4) else { return Ok(()) };
         if before || self.told.get(&node).is_some_and(|told| told.contains(&ip)) {
             return Ok(());
         }
         // Of two processes with one key either may have seen it.
-        let count = |which: &dyn Fn(&NodeId) -> bool| {
-            let chosen = members.iter().filter(|(_, other)| which(other));
-            chosen.map(|(peer, _)| *peer).collect::<BTreeSet<_>>().len()
-        };
-        let witnesses = count(&|other| {
-            *other != node && self.reached.get(&ip).is_some_and(|reached| reached.contains(other))
-        });
-        let least = (count(&|_| true).saturating_sub(1) / 3 + 1).max(2);
+        let saw =
+            |other: &NodeId| *other != node && self.reached.get(&ip).is_some_and(|by| by.contains(other));
+        let witnesses = members.iter().filter(|(_, other)| saw(other));
+        let witnesses = witnesses.map(|(peer, _)| *peer).collect::<BTreeSet<_>>().len();
+        let least = (size.saturating_sub(1) / 3 + 1).max(2);
         if witnesses < least {
             return Err(format!("E7: it says that it is at {ip}, where {witnesses} members have seen it"));
         }
