@@ -48,6 +48,12 @@ impl Sum {
         self.failures += u64::from(outcome.broken.is_some());
     }
 
+    /// Kinds of fault that no run has seen.
+    fn never(&self) -> Vec<&'static str> {
+        let counts = self.counters.faults().chain(self.seen.faults());
+        counts.filter(|(_, count)| *count == 0).map(|(fault, _)| fault).collect()
+    }
+
     fn percentile(&self, percent: usize) -> Nanos {
         let mut healed = self.healed.clone();
         healed.sort_unstable();
@@ -55,7 +61,7 @@ impl Sum {
         healed.get(at).copied().unwrap_or(0)
     }
 
-    fn print(&self, took: Duration) {
+    fn print(&self, took: Duration, drawn: bool) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         let tenth = |tenths: u64| format!("{}.{}", tenths / 10, tenths % 10);
         println!(
@@ -74,8 +80,15 @@ impl Sum {
             self.seen.packets, self.seen.channels, self.seen.records, self.seen.nonces, self.seen.unverified,
         );
         println!("faults seen (times, and in how many of {} runs):", self.runs);
-        for (fault, count) in self.counters.faults().chain(self.seen.faults()) {
+        let counts = self.counters.faults().chain(self.seen.faults());
+        for (fault, count) in counts.filter(|(_, count)| *count > 0) {
             println!("  {fault:<24} {count:>10} {:>8}", self.seen_in.get(fault).copied().unwrap_or(0));
+        }
+        // A scenario is about few of them.
+        match self.never().as_slice() {
+            [] => println!("every kind of fault was seen"),
+            never if drawn => println!("never seen: {}", never.join(", ")),
+            _ => {}
         }
         let at = |percent| self.percentile(percent) / MILLISECOND;
         println!(
@@ -123,13 +136,17 @@ pub(crate) fn run(args: &Campaign) -> Answer {
     });
     bar.finish_and_clear();
     let sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    sum.print(began.elapsed());
+    sum.print(began.elapsed(), args.scenario.is_none());
     let slow = sum.healed.len() >= LEAST_FOR_P99 && sum.percentile(99) > HEALED_P99;
     if slow {
         println!("C2 is broken: the 99th percentile is above {} s", HEALED_P99 / SECOND);
     }
     println!("{} of {} runs broke a rule", sum.failures, sum.runs);
-    Ok(sum.failures == 0 && !slow)
+    let covered = !args.all_faults || sum.never().is_empty();
+    if !covered {
+        println!("a kind of fault was never seen: more seeds, or the draws are to be changed");
+    }
+    Ok(sum.failures == 0 && !slow && covered)
 }
 
 /// A name, and the plan of each seed.
@@ -160,12 +177,15 @@ fn progress(length: u64) -> ProgressBar {
 fn tell(args: &Campaign, name: &str, plan: &Plan, outcome: &Outcome) {
     if args.json {
         let broken = outcome.broken.as_ref().map(|broken| (&broken.invariant, &broken.message));
+        let faults = outcome.counters.faults().chain(outcome.seen.faults());
+        let faults: BTreeMap<_, _> = faults.filter(|(_, count)| *count > 0).collect();
         let line = serde_json::json!({
             "run": name,
             "hash": outcome.hash.map(|hash| hash.to_string()),
             "events": outcome.steps,
             "virtual_ms": outcome.time / MILLISECOND,
             "healed_ms": outcome.healed_in.map(|took| took / MILLISECOND),
+            "faults": faults,
             "broken": broken,
         });
         println!("{line}");
