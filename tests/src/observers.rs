@@ -275,6 +275,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
     sim.observe(move |sim, step| {
         let mut book = book.borrow_mut();
         let book = &mut *book;
+        book.records.listen(step.node, &step.cause);
         if book.lies(step.node) {
             listen(book, sim, step);
             return Ok(());

@@ -22,24 +22,25 @@ pub struct Records {
 }
 
 impl Records {
+    /// Notes where whoever has reached this node is. Liars see that too, and may tell the truth.
+    pub fn listen(&mut self, node: NodeId, cause: &Cause) {
+        let from = match cause {
+            Cause::Datagram { from, .. } => *from,
+            Cause::Event(Event::Accepted { remote, .. } | Event::Connected { remote, .. }) => *remote,
+            _ => return,
+        };
+        self.reached.entry(from.ip()).or_default().insert(node);
+    }
+
     /// Looks at what a step has changed for its node.
     ///
     /// # Errors
     ///
     /// R2: its record of a member went back, or gave way to another of the same number.
     pub fn look(&mut self, sim: &Sim<Actor>, node: NodeId, cause: &Cause) -> Result<(), String> {
-        match cause {
-            Cause::Datagram { from, .. } => {
-                self.reached.entry(from.ip()).or_default().insert(node);
-            }
-            Cause::Event(Event::Accepted { remote, .. } | Event::Connected { remote, .. }) => {
-                self.reached.entry(remote.ip()).or_default().insert(node);
-            }
-            // What a start or the operator brings is taken as it is.
-            Cause::Start(_) | Cause::Crash | Cause::Command => {
-                self.held.retain(|(whose, _), _| *whose != node);
-            }
-            _ => {}
+        // What a start or the operator brings is taken as it is.
+        if matches!(cause, Cause::Start(_) | Cause::Crash | Cause::Command) {
+            self.held.retain(|(whose, _), _| *whose != node);
         }
         let Some(running) = sim.machine(node).and_then(Actor::as_node) else { return Ok(()) };
         let moved = matches!(cause, Cause::Event(Event::Moved)) && running.notices_moves();
