@@ -3,9 +3,9 @@
 //! Which end of which connection next reads what is under way to it is free. At the cost of one fault a connection
 //! breaks. An attacker, at the cost of one fault each, has a write lost or doubled, flips a bit of it, or puts anything
 //! in its place that was ever written on any connection (replay, splice, reflection); and an outsider dials a node or
-//! takes a dial, and shows its own identity or a lie. Time stands still until a world is at rest: nothing is under way,
-//! or, where both dial, one connection is left. Then faults stop, time passes, and the two must come to one channel in
-//! which both have a ping answered.
+//! takes a dial, and shows its own identity or a lie. Time stands still while anything is under way. A world is at rest
+//! when nothing is and the two have a channel, or, where both dial, when nothing is or one connection is left. Then
+//! faults stop, time passes, and the two must come to one channel in which both have a ping answered.
 //!
 //! In every state: a channel is with the other member, over a connection that leads there, and whoever has one has
 //! taken nothing but what the other wrote (N1, N4, C1); no outsider is told who dials it, or anything after its
@@ -44,6 +44,8 @@ pub enum Step {
     Deliver(usize, usize),
     /// The other side's end arrives.
     Close(usize, usize),
+    /// Time passes until something is under way again, or the two have a channel.
+    Wait,
     /// A connection breaks.
     Break(usize),
     /// The next write to this end is lost.
@@ -458,6 +460,10 @@ impl World for Noise {
 
     fn steps(&self) -> Vec<(Step, u32)> {
         let moves = self.moves();
+        if moves.is_empty() && !self.both && self.only_link().is_none() && self.now < Instant::ZERO + PATIENCE
+        {
+            return vec![(Step::Wait, 0)];
+        }
         if moves.is_empty() || (self.both && self.is_settled()) {
             return Vec::new();
         }
@@ -505,6 +511,15 @@ impl World for Noise {
             }
             Step::Deliver(at, end) => self.arrive_all(at, end),
             Step::Close(at, end) => self.hang_up(at, end),
+            Step::Wait => {
+                if !self.disturbed {
+                    self.problem = Some("C4: nothing went wrong, and the two have no channel".into());
+                }
+                let until = self.now + PATIENCE;
+                while self.moves().is_empty() && self.only_link().is_none() && self.now < until {
+                    self.tick();
+                }
+            }
             Step::Break(at) => {
                 self.disturbed = true;
                 self.break_link(at);

@@ -41,6 +41,8 @@ struct Found {
     rule: String,
     looked: String,
     length: String,
+    /// Until it was found; shrinking comes after that.
+    seconds: f32,
 }
 
 fn main() -> ExitCode {
@@ -60,12 +62,10 @@ fn main() -> ExitCode {
     println!("|---|---|---|---|---|---|");
     for entry in chosen {
         put_back(Some(entry.bug));
-        let begun = Instant::now();
         let found = look(entry, &arguments, arguments.from_zero);
-        let seconds = begun.elapsed().as_secs_f32();
         put_back(None);
         match found {
-            Some(Found { rule, looked, length }) => {
+            Some(Found { rule, looked, length, seconds }) => {
                 let by = finder(entry.finder);
                 println!("| {} | {by} | {looked} | {seconds:.1} | {length} | {rule} |", entry.what);
                 if !rule.starts_with(entry.rule) {
@@ -91,6 +91,8 @@ fn finder(finder: Finder) -> String {
 }
 
 fn look(entry: &Entry, arguments: &Arguments, from_zero: bool) -> Option<Found> {
+    let begun = Instant::now();
+    let seconds = || begun.elapsed().as_secs_f32();
     match entry.finder {
         Finder::Campaign(seed) if !from_zero => campaign(seed, seed + 1, None),
         Finder::Campaign(_) => campaign(0, arguments.seeds, Some(arguments.budget)),
@@ -98,6 +100,7 @@ fn look(entry: &Entry, arguments: &Arguments, from_zero: bool) -> Option<Found> 
             let world = CATALOGUE.iter().find(|known| known.name == world)?;
             let found = (world.search)(faults).err()?;
             Some(Found {
+                seconds: seconds(),
                 rule: found.problem,
                 looked: format!("{} states", found.explored.states),
                 length: format!("{} steps", found.steps.len()),
@@ -106,17 +109,19 @@ fn look(entry: &Entry, arguments: &Arguments, from_zero: bool) -> Option<Found> 
         Finder::Property(name) => {
             let (_, property) = PROPERTIES.iter().find(|(known, _)| *known == name)?;
             let rule = property().err()?;
-            Some(Found { rule, looked: "one case".into(), length: "–".into() })
+            Some(Found { rule, looked: "one case".into(), length: "–".into(), seconds: seconds() })
         }
     }
 }
 
 /// The first of these seeds whose drawn plan breaks a rule.
 fn campaign(from: u64, until: u64, budget: Option<u64>) -> Option<Found> {
+    let begun = Instant::now();
     (from..until).find_map(|seed| {
         let plan = Plan::drawn(seed);
         let broken = run(&plan, Options::default()).broken?;
-        let length = budget.and_then(|budget| shrink(&plan, budget, |_, _| {}));
+        let seconds = begun.elapsed().as_secs_f32();
+        let length = budget.and_then(|budget| shrink(&plan, budget, |_, _| {}, |_| {}));
         Some(Found {
             rule: match broken.message.starts_with(&broken.invariant) {
                 true => broken.message.clone(),
@@ -124,6 +129,7 @@ fn campaign(from: u64, until: u64, budget: Option<u64>) -> Option<Found> {
             },
             looked: format!("{} seeds (seed {seed})", seed + 1 - from),
             length: length.map_or_else(|| "–".into(), |shrunk| size(&shrunk.plan)),
+            seconds,
         })
     })
 }
