@@ -1,5 +1,7 @@
 //! Rules E1 to E4 and E6 over arbitrary histories, against a store that loses and crashes.
 
+mod model;
+
 use core::net::IpAddr;
 use std::{collections::BTreeMap, vec::Vec};
 
@@ -233,7 +235,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(crate::testing::cases(1))]
 
     #[test]
     fn e1_to_e4_through_any_history(first in 0..4u8, steps in proptest::collection::vec(step(), 0..40)) {
