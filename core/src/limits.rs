@@ -69,12 +69,16 @@ pub const DOUBT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Channels that a member may have at one time: one is used, a second is tolerated (peers that do
 /// not deduplicate simultaneous dials), more are closed.
 pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
+/// Time that the streams of a channel which makes room for another to the same member have to end.
+pub const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one channel of a node, both directions together, unless configured otherwise.
 pub const CHANNEL_STREAMS: usize = 128;
 /// From the start of a dial until it must be a TCP connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// From a TCP connection until it must be a channel.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Two channels that came about within this time may have been dialled at one moment: then the dialler closes one.
+pub const SETTLE_TIME: Duration = Duration::from_secs(9);
 /// From the wish to close a channel in good order until it is closed in any.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time that the first record waits for the configured hostname's first answer.
@@ -97,6 +101,7 @@ pub const MAX_MEMBER_LOOKUPS: usize = 32;
 pub const NOTICES_BASE: usize = 32;
 
 const _: () = assert!(2 * MAX_PENDING_PER_SOURCE <= MAX_PENDING_INBOUND, "one source cannot take half");
+const _: () = assert!(SETTLE_TIME.as_nanos() >= DIAL_TIMEOUT.as_nanos() + HANDSHAKE_TIMEOUT.as_nanos());
 const _: () = assert!(DOUBT_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- handshake and channel ---

@@ -4,10 +4,12 @@
 //!   E3: what is published is on the node's disk, or is the lock file's record. Both hold on the condition that
 //!   confirmed writes survive: after the loss of a database, and for two processes with one key, they hold for what
 //!   that database (that process) published, and for the key again once the node has gone above everything (E5);
+//!   What the others remember and a node adopts is what its key has published, and comes into force;
 //! - C1: a channel is only ever with a member, and with the one whose key the other end really has; who is removed
 //!   is cut off in the same step;
 //! - C3: the database of a node never goes back, and never loses an entry;
 //! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
+//! - E7: no honest node publishes the address that liars name;
 //! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
 //!   ([`ledger`]); C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
 
@@ -24,9 +26,11 @@ use coracle_core::crypto::PublicKey;
 use coracle_core::id::PeerId;
 use coracle_core::node::{ConnId, Failure, Notice, RequestError};
 use coracle_core::record::Record;
+use coracle_core::refresh::OwnSeen;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
+use crate::liar::FALSE_ADDRESS;
 use crate::nonces::Nonces;
 use crate::observers::channels::Channels;
 use crate::observers::ledger::Ledger;
@@ -97,12 +101,16 @@ pub struct Book {
     pub databases_lost: BTreeSet<NodeId>,
     /// Keys that two processes had once.
     pub shared_keys: BTreeSet<PeerId>,
+    /// Who lies: none of the rules binds it.
+    pub liars: BTreeSet<PeerId>,
     /// Who is no member now, whatever the lock file said at first.
     pub removed: BTreeSet<PeerId>,
     /// Processes that nobody tells of a change of members.
     pub untold: BTreeSet<NodeId>,
     /// Nodes that lost their database and have not gone above what they published before.
     behind: BTreeSet<NodeId>,
+    /// Numbers that a node has adopted from others and not yet published.
+    pub adopting: BTreeMap<NodeId, u64>,
     /// What each node published since its database was there.
     own: BTreeMap<(NodeId, u64), Record>,
     contents: BTreeMap<(PeerId, u64), Record>,
@@ -130,10 +138,19 @@ impl Book {
         self.shared_keys.insert(peer);
     }
 
+    /// Whether this node lies.
+    pub fn lies(&self, node: NodeId) -> bool {
+        let entry = self.entries.get(&node);
+        entry.is_some_and(|entry| self.liars.contains(&PeerId::from_public_key(&entry.public_key)))
+    }
+
     fn publish(&mut self, sim: &Sim<Actor>, node: NodeId, record: &Record) -> Result<(), String> {
         let entry = &self.entries[&node];
         if *record.public_key() != entry.public_key {
             return Err("E4: it published a record of another key".into());
+        }
+        if record.addresses().ip4 == Some(FALSE_ADDRESS) {
+            return Err("E7: liars have moved its address".into());
         }
         let stored = sim.durable(node).and_then(|disk| slots::read(disk, OWN));
         let is_lock = entry.lock_record.as_ref().is_some_and(|lock| lock.as_bytes() == record.as_bytes());
@@ -141,6 +158,7 @@ impl Book {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
+        self.adopted(node, record)?;
         self.publications.push((node, record.clone()));
         let before = self.own.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq);
         if seq < before {
@@ -165,6 +183,20 @@ impl Book {
             return Err(format!("E2: {seq} stands for two contents"));
         }
         Ok(())
+    }
+
+    /// E5: what was adopted from others is what comes into force next, or something above it.
+    fn adopted(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
+        let Some(owed) = self.adopting.remove(&node) else { return Ok(()) };
+        let mut published = self.publications.iter().map(|(_, published)| published);
+        let seq = record.seq();
+        if seq < owed {
+            Err(format!("E5: it adopted {owed} and published {seq}"))
+        } else if seq == owed && !published.any(|before| before.seq() == seq && before.same_content(record)) {
+            Err(format!("E5: it adopted {owed}, which its key had never published"))
+        } else {
+            Ok(())
+        }
     }
 
     fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
@@ -219,6 +251,10 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
     sim.observe(move |sim, step| {
         let mut book = book.borrow_mut();
         let book = &mut *book;
+        if book.lies(step.node) {
+            listen(book, sim, step);
+            return Ok(());
+        }
         book.ledger.look(sim, step)?;
         bounds::look(sim, step.node)?;
         if let Some(cipher) = book.nonces.borrow().reused() {
@@ -230,6 +266,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
         if step.cause == Cause::Crash {
             book.channels.crash(step.node);
             book.pings.retain(|(node, ..), _| *node != step.node);
+            book.adopting.remove(&step.node);
         }
         if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
             book.look_at_disk(sim, step.node)?;
@@ -241,6 +278,17 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
         }
         Ok(())
     });
+}
+
+/// What is to be known of a step of who lies, and is not judged.
+fn listen(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>) {
+    // Who is told something there has been reached, whatever it does then.
+    let _ = book.ledger.look(sim, step);
+    for output in step.outputs {
+        if let Output::Observed(Seen::Published(record)) = output {
+            book.publications.push((step.node, (**record).clone()));
+        }
+    }
 }
 
 fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -> Result<(), String> {
@@ -277,12 +325,16 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             let own = PeerId::from_public_key(&book.entries[&node].public_key);
             let shared = book.shared_keys.contains(peer) || book.shared_keys.contains(&own);
             let both_closed = book.channels.down(node, *peer, *conn, *reason);
-            if !shared {
+            if !shared && !book.liars.contains(peer) {
                 both_closed?;
             }
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);
+        }
+        Seen::Notice(notice @ Notice::OwnRecordSeen { seq, outcome: OwnSeen::Adopted }) => {
+            book.adopting.insert(node, *seq);
+            book.notices.push((at, node, *notice));
         }
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),

@@ -377,7 +377,8 @@ mod tests {
 
     fn sealed(keys: &Keys, nonce: &Nonce) -> std::vec::Vec<u8> {
         let mut message = std::vec![7; 20];
-        let tag = RustCrypto.aes_gcm_seal(keys.send(), nonce, b"header", &mut message);
+        let tag =
+            RustCrypto.aes_gcm_seal(&RustCrypto.aes_gcm_key(keys.send()), nonce, b"header", &mut message);
         message.extend(tag);
         message
     }
@@ -489,5 +490,16 @@ mod tests {
         assert_eq!(sessions.len(), 3);
         sessions.remove_node(&peer(5).id);
         assert!(sessions.find(&peer(5)).is_none() && sessions.find(&peer(6)).is_some());
+    }
+
+    /// Peers' nonces are a count and a random part, or all random.
+    #[test]
+    fn a_bit_anywhere_makes_another_fingerprint() {
+        let base: Nonce = core::array::from_fn(|i| 0x35 ^ (i as u8 * 17));
+        for bit in 0..96 {
+            let mut other = base;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(fingerprint(&other), fingerprint(&base), "bit {bit}");
+        }
     }
 }

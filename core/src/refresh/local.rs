@@ -39,8 +39,9 @@ pub enum OwnSeen {
     Adopted,
     /// It says something else: a record above it follows.
     Exceeded,
-    /// As before, and that has happened too often by now: another process uses our key. The record in
-    /// force stays, so that the two do not race each other upwards.
+    /// As before, and that has happened too often by now: another process uses our key, which none may. The
+    /// record in force stays until the address changes, so that the two do not race each other upwards; a record
+    /// signed then may be below what the others hold, until this node is started again without the other.
     KeyUsedTwice,
 }
 

@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Nanos = 8 * SECOND;
 pub type Cx<'a> = Context<'a, ()>;
 
 /// A machine of the simulation.
-pub enum Host<C> {
+pub enum Host<C: Crypto> {
     /// A node.
     Node(Box<Node<C>>),
     /// The one who means no good.
@@ -75,7 +75,7 @@ enum Doing {
 }
 
 /// A node.
-pub struct Node<C> {
+pub struct Node<C: Crypto> {
     identity: Identity<C>,
     discovery: Discovery,
     searches: Vec<Search>,
@@ -299,7 +299,7 @@ impl<C: Crypto> Machine for Host<C> {
     }
 }
 
-impl<C> fmt::Debug for Host<C> {
+impl<C: Crypto> fmt::Debug for Host<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Node(_) => "Node",

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, net::SocketAddr, println, vec, vec::Vec};
 
 use super::*;
 use crate::{
-    limits::{DOUBT_TIMEOUT, PING_TIMEOUT},
+    limits::{DOUBT_TIMEOUT, GIVE_WAY_TIMEOUT, PING_TIMEOUT},
+    node::conns::Conn,
     record::Addresses,
     testing::Cheap,
 };
@@ -38,6 +39,7 @@ struct World {
     links: Vec<Link>,
     deadlines: [Option<Instant>; 2],
     notices: [Vec<Notice>; 2],
+    streams: [Vec<StreamEvent>; 2],
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -47,11 +49,16 @@ fn address(node: usize) -> SocketAddr {
 impl World {
     /// Nodes 1 and 2 of a cluster of two, each of which has the other's address if `hints` says so.
     fn new(crypto: &Cheap, hints: [bool; 2]) -> Self {
+        Self::with_endpoints(crypto, hints.map(u16::from))
+    }
+
+    /// The same, where each has so many endpoints of the other, all of which lead there.
+    fn with_endpoints(crypto: &Cheap, endpoints: [u16; 2]) -> Self {
         let nodes = [0, 1].map(|own| {
             let mut members: Vec<MemberConfig> =
                 (1..=2).map(|n| MemberConfig::new(crypto.public_key(&key(n)))).collect();
-            if hints[own] {
-                members[1 - own].hints.push(address(1 - own));
+            for port in 0..endpoints[own] {
+                members[1 - own].hints.push(SocketAddr::new(address(1 - own).ip(), 3610 + port));
             }
             let mut config = Config::new(key(1 + own as u8), Seed::new([own as u8; 32]), members);
             // Discovery has no part in this, and small pools make thousands of nodes cheap.
@@ -60,6 +67,8 @@ impl World {
             config.discovery =
                 Some(discovery::Config { nodes, sessions, challenges, requests, talks, ..discovery });
             config.bound = Bound { udp4: Some(3630), tcp4: Some(3610), ..Bound::default() };
+            config.protocols = vec!["/test/1".into()];
+            config.streams = 16;
             Node::with_crypto(Instant::ZERO, config, crypto.clone()).unwrap()
         });
         let mut world = Self {
@@ -68,6 +77,7 @@ impl World {
             links: Vec::new(),
             deadlines: [None; 2],
             notices: [Vec::new(), Vec::new()],
+            streams: [Vec::new(), Vec::new()],
         };
         (0..2).for_each(|n| world.act(n));
         world
@@ -80,7 +90,7 @@ impl World {
             match node.poll(self.now, &mut buf) {
                 Action::Store { id, .. } => node.handle_event(self.now, Event::Stored(id)),
                 Action::Dial { conn, to } => {
-                    assert_eq!(to, address(1 - n));
+                    assert_eq!(to.ip(), address(1 - n).ip());
                     let mut names = [None; 2];
                     names[n] = Some(conn);
                     self.links.push(Link {
@@ -107,8 +117,8 @@ impl World {
                     self.offer(link, n);
                 }
                 Action::Notify(notice) => self.notices[n].push(notice),
+                Action::Stream(event) => self.streams[n].push(event),
                 // Discovery gets no packet through, and there is no name.
-                Action::Stream(_) => {}
                 Action::Send { .. } | Action::Resolve { .. } => {}
                 Action::Wait(deadline) => {
                     self.deadlines[n] = deadline;
@@ -197,6 +207,13 @@ impl World {
         }
     }
 
+    fn open(&mut self, n: usize) -> StreamId {
+        let peer = self.nodes[1 - n].identity().peer_id();
+        let stream = self.nodes[n].open_stream(self.now, peer, ProtocolId(0)).unwrap();
+        self.act(n);
+        stream
+    }
+
     fn view(&self, n: usize) -> MemberView<'_> {
         self.nodes[n].members().next().unwrap()
     }
@@ -281,6 +298,42 @@ fn every_interleaving_of_two_dials_ends_in_one_channel() {
     assert!(ends > 10 && kept.iter().all(|n| *n > 0), "{ends} {kept:?}");
 }
 
+/// The same where each dials several endpoints of the other, a moment apart, in orders drawn at random: of three
+/// connections from one side the other must not close the one that the first keeps (`operators-10:17`).
+#[test]
+fn several_dials_at_once_end_in_one_channel() {
+    let crypto = Cheap::default();
+    let mut most = 0;
+    for seed in 0..400_u32 {
+        let mut rng = Seed::new([seed as u8 ^ 0x55; 32]).stream("orders");
+        let mut draw = |n: usize| {
+            let mut bytes = [0; 4];
+            rng.fill(&mut bytes);
+            (u32::from_le_bytes(bytes) ^ seed) as usize % n
+        };
+        let mut world = World::with_endpoints(&crypto, [1 + draw(4) as u16, 1 + draw(4) as u16]);
+        // Moments at which the next of them is dialled.
+        let mut ticks = 8;
+        loop {
+            let moves = world.moves();
+            if ticks > 0 && (moves.is_empty() || draw(4) == 0) {
+                ticks -= 1;
+                if world.deadlines.iter().flatten().any(|at| at.since(world.now) < Duration::from_secs(1)) {
+                    world.tick();
+                }
+            } else if moves.is_empty() {
+                break;
+            } else {
+                let step = moves[draw(moves.len())];
+                world.step(step);
+            }
+        }
+        most = most.max(world.links.len());
+        assert!(world.only_link().is_some() && !world.was_alone(), "seed {seed}: {:?}", world.notices);
+    }
+    assert!(most >= 6, "{most} connections at a time");
+}
+
 /// A connected pair, the first of which dialled the second.
 fn connected() -> World {
     let mut world = World::new(&Cheap::default(), [true, false]);
@@ -354,4 +407,93 @@ fn a_member_that_is_elsewhere_now_is_dialled_there_soon() {
             assert_eq!(until_down(&mut world, 0), (DOUBT_TIMEOUT, Failure::Timeout));
         }
     }
+}
+
+/// Both have dialled, and the dial of the smaller peer id was the first to be a channel; the other follows.
+/// Returns the smaller, and the link that stays. A stream of the embedder's was opened meanwhile on the one
+/// that does not, by the smaller node if `by_smaller` says so.
+fn in_use_while_it_gives_way(by_smaller: bool) -> (World, usize, usize, StreamId) {
+    let mut world = World::new(&Cheap::default(), [true, true]);
+    let smaller = usize::from(world.nodes[0].identity().peer_id() > world.nodes[1].identity().peer_id());
+    let link_of = |world: &World, n| world.links.iter().position(|link| link.dialler == n).unwrap();
+    let (first, second) = (link_of(&world, smaller), link_of(&world, 1 - smaller));
+    let on = |world: &World, link| {
+        let of = |step: &Move| matches!(*step, Move::Connect(i) | Move::Deliver(i, _) if i == link);
+        world.moves().into_iter().find(of)
+    };
+    // The larger one's dial is through its handshake there, so that it is no mere attempt.
+    while !world.nodes[1 - smaller].conns.iter().any(Conn::is_channel) {
+        let step = on(&world, second).unwrap();
+        world.step(step);
+    }
+    while let Some(step) = on(&world, first) {
+        world.step(step);
+    }
+    let (opener, other) = if by_smaller { (smaller, 1 - smaller) } else { (1 - smaller, smaller) };
+    let stream = world.open(opener);
+    assert_eq!(Some(stream.conn()), world.links[first].names[opener]);
+    while let Some(step) = on(&world, first) {
+        world.step(step);
+    }
+    assert!(world.streams[opener].contains(&StreamEvent::Opened { stream }));
+    assert!(matches!(world.streams[other][..], [StreamEvent::Accepted { .. }]));
+    world.settle();
+    assert_eq!([0, 1].map(|n| world.view(n).channels), [2, 2], "the stream is in use");
+    // What is opened now is opened on the one that stays.
+    for n in 0..2 {
+        let stream = world.open(n);
+        assert_eq!(Some(stream.conn()), world.links[second].names[n]);
+    }
+    world.settle();
+    let lost = |event: &StreamEvent| matches!(event, StreamEvent::ConnectionLost { .. });
+    assert!(!world.streams.iter().flatten().any(lost));
+    (world, smaller, second, stream)
+}
+
+#[test]
+fn streams_of_a_channel_that_gives_way_may_end_first() {
+    for by_smaller in [true, false] {
+        let (mut world, smaller, stays, stream) = in_use_while_it_gives_way(by_smaller);
+        let opener = if by_smaller { smaller } else { 1 - smaller };
+        world.nodes[opener].reset_stream(stream);
+        world.act(opener);
+        world.settle();
+        assert_eq!((world.only_link(), world.was_alone()), (Some(stays), false));
+    }
+}
+
+#[test]
+fn streams_of_a_channel_that_gives_way_have_no_more_than_their_time() {
+    let (mut world, smaller, stays, _) = in_use_while_it_gives_way(true);
+    let start = world.now;
+    while world.only_link().is_none() {
+        world.tick();
+        world.settle();
+    }
+    assert_eq!((world.only_link(), world.was_alone()), (Some(stays), false));
+    assert_eq!(world.now.since(start), GIVE_WAY_TIMEOUT);
+    let told =
+        |n: usize| world.streams[n].iter().any(|event| matches!(event, StreamEvent::ConnectionLost { .. }));
+    assert!(told(smaller) && told(1 - smaller));
+}
+
+/// The one that would stay dies: the other is in use as before.
+#[test]
+fn a_channel_gives_way_to_none_that_has_ended() {
+    let (mut world, smaller, ends, stream) = in_use_while_it_gives_way(true);
+    for n in 0..2 {
+        let conn = world.links[ends].names[n].unwrap();
+        world.links[ends].closed[n] = true;
+        world.nodes[n].handle_event(world.now, Event::Closed(conn));
+        world.act(n);
+    }
+    let start = world.now;
+    while world.now.since(start) < GIVE_WAY_TIMEOUT {
+        world.tick();
+        world.settle();
+    }
+    assert!(world.only_link().is_some_and(|link| link != ends));
+    assert!(!world.was_alone());
+    let opened = world.open(smaller);
+    assert_eq!(opened.conn(), stream.conn());
 }

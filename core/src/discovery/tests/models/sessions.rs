@@ -289,7 +289,8 @@ impl Store {
         let mut full: Nonce = [0; 12];
         full[..2].copy_from_slice(&nonce.to_be_bytes());
         let mut message = std::vec![7; TEXT];
-        let tag = RustCrypto.aes_gcm_seal(theirs.send(), &full, HEADER, &mut message);
+        let tag =
+            RustCrypto.aes_gcm_seal(&RustCrypto.aes_gcm_key(theirs.send()), &full, HEADER, &mut message);
         message.extend(tag);
         let sealed = message.clone();
         let opened = self.sessions.open(&peer(from), |s| s.open(&RustCrypto, &full, HEADER, &mut message));
