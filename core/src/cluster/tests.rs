@@ -167,8 +167,10 @@ fn addresses_are_dialled_while_somebody_is_missing() {
         let longest = (DIAL_BACKOFF_MIN * (1 << doubled)).min(DIAL_BACKOFF_MAX);
         let early = now + longest / 2 - core::time::Duration::from_millis(1);
         assert_eq!(dialled(&mut cluster, early), [], "pause {doubled}");
+        assert!(cluster.next_timeout().is_some_and(|at| at > early && at <= now + longest));
         now = now + longest;
         assert_eq!(dialled(&mut cluster, now), [a], "pause {doubled}");
+        assert!(cluster.next_timeout().is_none_or(|at| at > now), "the timer spins");
     }
     // A member answered there: it is asked again only after long, if still somebody is missing.
     cluster.handle_address_ended(now, a, true);

@@ -492,6 +492,16 @@ mod tests {
         assert!(sessions.find(&peer(5)).is_none() && sessions.find(&peer(6)).is_some());
     }
 
+    #[test]
+    fn used_up_keys_send_nothing_more() {
+        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        sessions.install(peer(1), public_key(), keys(1).1, Instant::ZERO, false);
+        let session = sessions.using(&peer(1)).unwrap();
+        assert!(session.can_send());
+        session.keys().pretend_sent(crate::limits::MAX_SESSION_MESSAGES);
+        assert!(!session.can_send());
+    }
+
     /// Peers' nonces are a count and a random part, or all random.
     #[test]
     fn a_bit_anywhere_makes_another_fingerprint() {

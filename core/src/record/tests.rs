@@ -140,7 +140,7 @@ fn the_largest_record_passes_and_one_byte_more_does_not() {
         builder.set_string(b"x", Some(&std::vec![1; len]))?;
         builder.sign(1, &identity())
     };
-    let largest = (56..300).filter_map(|len| sized(len).ok()).last().unwrap();
+    let largest = (56..300).filter_map(|len| sized(len).ok()).next_back().unwrap();
     assert_eq!(largest.as_bytes().len(), MAX_RECORD_SIZE);
     assert_eq!(Record::decode(largest.as_bytes(), &RustCrypto).unwrap(), largest);
     assert_eq!(Record::from_text(&largest.to_string(), &RustCrypto).unwrap(), largest);

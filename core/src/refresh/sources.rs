@@ -310,6 +310,7 @@ mod tests {
         };
         let vote = |sources: &mut Sources, ip, port| sources.set_voted(Voted { ip, port });
         sources.set(Source::Interface, [a, b]);
+        assert_eq!(told(&sources), Some((a, 1)), "the first one");
         sources.set(Source::Interface, [b, a]);
         assert_eq!(told(&sources), Some((a, 1)), "it stays while it is among them");
         vote(&mut sources, a, Some(7));
