@@ -13,6 +13,7 @@
 //! - [`wire`]: what an outsider can read of a packet; [`story`]: what happened, for people, and [`report`]: the same as a
 //!   page;
 //! - [`raw_peer`]: a discv5 peer with a codec of its own, that can say anything;
+//! - [`large`]: discovery alone, in networks of a thousand nodes and more (the program `large`);
 //! - [`search`]: a search through every order of events of a small world;
 //! - `symbolic`, `worlds`: cryptography as terms, and the small worlds over it. Only with the feature `symbolic`, and in the
 //!   unit tests.
@@ -20,6 +21,7 @@
 pub mod cluster;
 pub mod golden;
 pub mod intruder;
+pub mod large;
 pub mod liar;
 mod memo;
 pub mod nonces;

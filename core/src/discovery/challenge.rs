@@ -312,4 +312,38 @@ mod tests {
         }
         assert_eq!((challenges.len(), challenges.order.len(STRANGERS)), (4, 2));
     }
+
+    #[test]
+    fn members_find_room_among_strangers() {
+        let mut rng = Seed::new([1; 32]).stream("c");
+        let mut challenges = Challenges::new(8, Duration::from_secs(2), &mut rng);
+        let mut ask = |challenges: &mut Challenges, n: u8, member| {
+            challenges.answer(peer(n), &[n; 12], 0, member, at(u64::from(n)), &mut rng);
+        };
+        for n in 10..30 {
+            ask(&mut challenges, n, false);
+        }
+        for n in 30..40 {
+            ask(&mut challenges, n, true);
+        }
+        assert_eq!((challenges.order.len(STRANGERS), challenges.order.len(MEMBERS)), (4, 4));
+        let open = |n: u8| challenges.of(&peer(n))[0].is_some();
+        assert!((26..30).chain(36..40).all(open), "the last of each kind");
+    }
+
+    #[test]
+    fn a_spent_challenge_leaves_before_an_older_one() {
+        let mut rng = Seed::new([1; 32]).stream("c");
+        let mut challenges = Challenges::new(8, Duration::from_secs(2), &mut rng);
+        let mut ask = |challenges: &mut Challenges, nonce: u8, ms| {
+            challenges.answer(peer(1), &[nonce; 12], 0, false, at(ms), &mut rng)
+        };
+        let first = ask(&mut challenges, 1, 0).key.unwrap();
+        let second = ask(&mut challenges, 2, 500).key.unwrap();
+        while challenges.spend_check(second) {}
+        let third = ask(&mut challenges, 3, 1_000);
+        assert!(third.own && third.replaced && challenges.get(second).is_none());
+        let again = ask(&mut challenges, 1, 1_100);
+        assert_eq!((again.key, again.own, again.repeated), (Some(first), true, true));
+    }
 }

@@ -491,4 +491,25 @@ mod tests {
         sessions.remove_node(&peer(5).id);
         assert!(sessions.find(&peer(5)).is_none() && sessions.find(&peer(6)).is_some());
     }
+
+    #[test]
+    fn used_up_keys_send_nothing_more() {
+        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        sessions.install(peer(1), public_key(), keys(1).1, Instant::ZERO, false);
+        let session = sessions.using(&peer(1)).unwrap();
+        assert!(session.can_send());
+        session.keys().pretend_sent(crate::limits::MAX_SESSION_MESSAGES);
+        assert!(!session.can_send());
+    }
+
+    /// Peers' nonces are a count and a random part, or all random.
+    #[test]
+    fn a_bit_anywhere_makes_another_fingerprint() {
+        let base: Nonce = core::array::from_fn(|i| 0x35 ^ (i as u8 * 17));
+        for bit in 0..96 {
+            let mut other = base;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(fingerprint(&other), fingerprint(&base), "bit {bit}");
+        }
+    }
 }

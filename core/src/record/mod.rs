@@ -341,8 +341,7 @@ impl Fields {
     fn read(&mut self, key: &[u8], value: &Item<'_>) -> Result<(), RecordError> {
         let to = &mut self.addresses;
         match key {
-            b"id" if value.string() == Ok(b"v4") => self.v4 = true,
-            b"id" => return Err(RecordError::Scheme),
+            b"id" => self.v4 = value.string() == Ok(b"v4"),
             b"secp256k1" => self.key = Some(value.array().map_err(|_| RecordError::PublicKey)?),
             b"ip" => to.ip4 = Some(field("ip", value.array::<4>())?.into()),
             b"ip6" => to.ip6 = Some(field("ip6", value.array::<16>())?.into()),

@@ -2,6 +2,8 @@
 
 use std::string::ToString;
 
+use ecdsa::hazmat::sign_prehashed_rfc6979;
+
 use super::*;
 use crate::crypto::{Identity, RustCrypto, SecretKey};
 
@@ -114,7 +116,48 @@ fn errors_name_what_is_wrong() {
     assert_eq!(Record::decode(&wrong, &RustCrypto).unwrap_err(), RecordError::Signature);
 }
 
+/// ECDSA makes many signatures for one content, and all of them hold.
+#[test]
+fn another_signature_says_the_same() {
+    let record = full();
+    let (content, secret) = (&record.rlp[usize::from(record.content)..], [3; 32]);
+    let secret = k256::SecretKey::from_slice(&secret).unwrap().to_nonzero_scalar();
+    let digest = content_digest(&RustCrypto, content);
+    let (signature, _) =
+        sign_prehashed_rfc6979::<k256::Secp256k1, sha2::Sha256>(&secret, &digest, b"another nonce");
+    let mut bytes = record.as_bytes().to_vec();
+    let at = bytes.windows(64).position(|part| part == record.signature().0).unwrap();
+    bytes[at..at + 64].copy_from_slice(&signature.to_bytes());
+    let again = Record::decode(&bytes, &RustCrypto).unwrap();
+    assert!(again.same_content(&record) && again != record && again.signature() != record.signature());
+    assert_eq!(again.pairs().count(), record.pairs().count());
+}
+
+#[test]
+fn the_largest_record_passes_and_one_byte_more_does_not() {
+    let sized = |len| {
+        let mut builder = Builder::new();
+        builder.set_string(b"x", Some(&std::vec![1; len]))?;
+        builder.sign(1, &identity())
+    };
+    let largest = (56..300).filter_map(|len| sized(len).ok()).next_back().unwrap();
+    assert_eq!(largest.as_bytes().len(), MAX_RECORD_SIZE);
+    assert_eq!(Record::decode(largest.as_bytes(), &RustCrypto).unwrap(), largest);
+    assert_eq!(Record::from_text(&largest.to_string(), &RustCrypto).unwrap(), largest);
+    assert_eq!(Record::decode(&[0; MAX_RECORD_SIZE + 1], &RustCrypto).unwrap_err(), RecordError::TooLarge);
+}
+
+#[test]
+fn other_identity_schemes_are_refused() {
+    let mut bytes = full().as_bytes().to_vec();
+    let at = bytes.windows(2).position(|part| part == b"v4").unwrap();
+    bytes[at + 1] = b'5';
+    assert_eq!(Record::decode(&bytes, &RustCrypto).unwrap_err(), RecordError::Scheme);
+}
+
 proptest::proptest! {
+    #![proptest_config(crate::testing::cases(1))]
+
     #[test]
     fn any_bytes_give_an_answer(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
         let _ = Record::decode(&bytes, &RustCrypto);

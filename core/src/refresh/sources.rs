@@ -278,4 +278,72 @@ mod tests {
         sources.set_voted(Voted { ip: [4, 4, 4, 4].into(), port: None });
         assert_eq!(port(&sources), Some(1), "another address");
     }
+
+    #[test]
+    fn addresses_that_name_no_host_are_not_ours() {
+        let bound = Bound { udp4: Some(1), tcp4: Some(2), udp6: Some(3), tcp6: Some(4) };
+        let mut sources = Sources::new(&Configured::default(), bound);
+        let (v4, v6) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([9; 16]));
+        let nowhere = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+        sources.set(Source::Interface, nowhere);
+        assert_eq!(sources.on_interfaces(), [None, None]);
+        sources.set(Source::Interface, [nowhere[0], nowhere[1], v4, v6]);
+        assert_eq!(sources.on_interfaces(), [Some(v4), Some(v6)]);
+        let desired = sources.desired(&Addresses::default());
+        assert_eq!(
+            (desired.udp4, desired.tcp4, desired.udp6, desired.tcp6),
+            (Some(1), Some(2), Some(3), Some(4))
+        );
+        let words =
+            [Source::Configured, Source::Resolved, Source::Voted, Source::Interface].map(Source::name);
+        assert_eq!(words, ["configured", "hostname", "votes", "interface"]);
+    }
+
+    #[test]
+    fn ipv6_is_like_ipv4() {
+        let bound = Bound { udp6: Some(1), ..Bound::default() };
+        let [a, b, c] = [1, 2, 3].map(|n| IpAddr::from([0x2000 + n; 8]));
+        let mut sources = Sources::new(&Configured::default(), bound);
+        let told = |sources: &Sources| {
+            let at = sources.desired(&Addresses::default()).udp_endpoints().next()?;
+            Some((at.ip(), at.port()))
+        };
+        let vote = |sources: &mut Sources, ip, port| sources.set_voted(Voted { ip, port });
+        sources.set(Source::Interface, [a, b]);
+        assert_eq!(told(&sources), Some((a, 1)), "the first one");
+        sources.set(Source::Interface, [b, a]);
+        assert_eq!(told(&sources), Some((a, 1)), "it stays while it is among them");
+        vote(&mut sources, a, Some(7));
+        vote(&mut sources, a, None);
+        assert_eq!((told(&sources), sources.voted(false)), (Some((a, 7)), Some(SocketAddr::new(a, 7))));
+        assert_eq!(sources.voted(true), None);
+        vote(&mut sources, c, None);
+        sources.set(Source::Interface, [b]);
+        assert_eq!(told(&sources), Some((c, 1)), "it was not the interface's");
+        vote(&mut sources, b, Some(8));
+        sources.set(Source::Interface, [b]);
+        assert_eq!(told(&sources), Some((b, 8)));
+        sources.set(Source::Interface, [a]);
+        assert_eq!((told(&sources), sources.voted(false)), (Some((a, 1)), None), "it was");
+        vote(&mut sources, b, Some(9));
+        sources.set(Source::Resolved, [c]);
+        assert_eq!(told(&sources), Some((c, 1)), "the port goes with the address");
+        assert_eq!(sources.strongest_source(), Some(Source::Resolved));
+    }
+
+    #[test]
+    fn a_socket_of_either_kind_is_enough() {
+        for (bound, ip) in [
+            (Bound { tcp4: Some(4), ..Bound::default() }, IpAddr::from([10, 0, 0, 1])),
+            (Bound { udp4: Some(4), ..Bound::default() }, IpAddr::from([10, 0, 0, 1])),
+            (Bound { tcp6: Some(4), ..Bound::default() }, IpAddr::from([9; 16])),
+            (Bound { udp6: Some(4), ..Bound::default() }, IpAddr::from([9; 16])),
+        ] {
+            let mut sources = Sources::new(&Configured::default(), bound);
+            sources.set(Source::Interface, [IpAddr::from([10, 0, 0, 1]), IpAddr::from([9; 16])]);
+            let desired = sources.desired(&Addresses::default());
+            assert_eq!((desired.ip4.is_some(), desired.ip6.is_some()), (ip.is_ipv4(), ip.is_ipv6()));
+            assert_eq!(desired.udp_endpoints().chain(desired.tcp_endpoints()).next(), Some((ip, 4).into()));
+        }
+    }
 }

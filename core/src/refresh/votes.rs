@@ -193,6 +193,36 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_its_voters_own_word_and_of_this_address() {
+        let mut votes = Votes::new(4);
+        let now = Instant::ZERO;
+        let [ip, other]: [IpAddr; 2] = [[1, 1, 1, 1].into(), [2, 2, 2, 2].into()];
+        votes.cast(now, id(1), SocketAddr::new(ip, 5));
+        votes.cast_address(now, id(2), ip);
+        assert_eq!(votes.winner(now, true, 2, None), Some(Voted { ip, port: None }));
+        for voter in [1, 2] {
+            votes.cast(now, id(voter), SocketAddr::new(other, 6));
+            votes.cast_address(now, id(voter), ip);
+        }
+        assert_eq!(votes.winner(now, true, 2, None), Some(Voted { ip, port: None }));
+    }
+
+    #[test]
+    fn what_is_forgotten_counts_no_longer() {
+        let mut votes = Votes::new(4);
+        let now = Instant::ZERO;
+        let [a, b]: [IpAddr; 2] = [[1, 1, 1, 1].into(), [2, 2, 2, 2].into()];
+        for (voter, ip) in [(1, a), (2, a), (3, b)] {
+            votes.cast(now, id(voter), SocketAddr::new(ip, 5));
+        }
+        votes.forget_voter(id(1));
+        assert_eq!(votes.winner(now, true, 2, None), None, "one is left");
+        assert_eq!(votes.winner(now, true, 1, Some(SocketAddr::new(a, 5))).map(|voted| voted.ip), Some(a));
+        votes.forget_address(a);
+        assert_eq!(votes.winner(now, true, 1, None).map(|voted| voted.ip), Some(b));
+    }
+
+    #[test]
     fn what_has_the_quorum_stays() {
         let mut votes = Votes::new(6);
         let now = Instant::ZERO;

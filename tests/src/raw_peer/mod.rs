@@ -20,11 +20,13 @@ use sha2::{Digest as _, Sha256};
 pub use self::{
     message::Message,
     packet::{HANDSHAKE, ORDINARY, Packet, WHOAREYOU},
+    puppet::Puppet,
     rlp::Rlp,
 };
 
 mod message;
 mod packet;
+mod puppet;
 mod rlp;
 
 /// A record of the crate `enr`.

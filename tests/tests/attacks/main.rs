@@ -15,7 +15,6 @@ mod forge;
 mod ledger;
 mod meter;
 mod poison;
-mod puppet;
 mod sessions;
 mod sybils;
 mod table;

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 
 use coracle_core::limits::MAX_NODES_RECORDS;
-use coracle_tests::raw_peer::{PeerRecord, RawPeer, bytes_of, log_distance, record_of as peer_record};
+use coracle_tests::raw_peer::{
+    PeerRecord, Puppet, RawPeer, bytes_of, log_distance, record_of as peer_record,
+};
 
 use crate::{
-    puppet::Puppet,
     size,
     table::{self, row},
     world::{Cx, Foe, Order, PORT, add_foe, add_node, foe, node, record_of, run, world},

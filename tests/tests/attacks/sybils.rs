@@ -7,10 +7,9 @@ use coracle_core::{
     limits::{PREFIX_PER_BUCKET, PREFIX_PER_TABLE},
 };
 use coracle_sim::{MILLISECOND, NodeId as HostId};
-use coracle_tests::raw_peer::{PeerRecord, log_distance, record_of as peer_record};
+use coracle_tests::raw_peer::{PeerRecord, Puppet, log_distance, record_of as peer_record};
 
 use crate::{
-    puppet::Puppet,
     size,
     table::{self, row},
     world::{Cx, Foe, Order, PORT, World, add_foe, add_node, foe, node, record_of, run, world},

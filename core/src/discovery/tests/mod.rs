@@ -2,6 +2,7 @@
 
 mod attacks;
 mod messages;
+mod models;
 mod net;
 mod network;
 mod places;

@@ -1,41 +1,50 @@
 //! An identity of a foe: it speaks the protocol well, and lies.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use coracle_tests::raw_peer::{
-    HANDSHAKE, Message, Packet, PeerRecord, RawPeer, Session, WHOAREYOU, bytes_of,
-};
+use super::{HANDSHAKE, Message, Packet, PeerRecord, RawPeer, Session, WHOAREYOU, bytes_of};
 
 /// A peer with a key of its own.
-pub(crate) struct Puppet {
-    pub(crate) peer: RawPeer,
-    pub(crate) at: SocketAddr,
+#[derive(Clone, Debug)]
+pub struct Puppet {
+    /// What it speaks with.
+    pub peer: RawPeer,
+    /// Where it is.
+    pub at: SocketAddr,
     /// Whether every second packet of an answer names another total.
-    pub(crate) fickle: bool,
-    session: Option<Session>,
-    /// Its last challenge to the node.
-    challenge: Option<Packet>,
+    pub fickle: bool,
+    /// By the id of the node it has to do with.
+    sessions: BTreeMap<[u8; 32], Session>,
+    /// Its last challenge to each node.
+    challenges: BTreeMap<[u8; 32], Packet>,
 }
 
 impl Puppet {
-    pub(crate) fn new(number: u16, at: SocketAddr) -> Self {
+    /// The one with this number, its record naming where it is.
+    pub fn new(number: u16, at: SocketAddr) -> Self {
         let mut key = [77; 32];
         key[1..3].copy_from_slice(&number.to_be_bytes());
-        Self { peer: RawPeer::with_key(&key, Some(at)), at, fickle: false, session: None, challenge: None }
+        let peer = RawPeer::with_key(&key, Some(at));
+        Self { peer, at, fickle: false, sessions: BTreeMap::new(), challenges: BTreeMap::new() }
     }
 
     /// Its record as it is sent.
-    pub(crate) fn record(&self) -> Vec<u8> {
+    pub fn record(&self) -> Vec<u8> {
         bytes_of(self.peer.record())
     }
 
     /// The packet with which it begins.
-    pub(crate) fn begin(&mut self, node: &PeerRecord) -> Vec<u8> {
+    pub fn begin(&mut self, node: &PeerRecord) -> Vec<u8> {
         self.peer.random_packet().encode(&node.node_id().raw())
     }
 
     /// What it answers to a packet of the node. `nodes`: what it answers to a FINDNODE of these distances.
-    pub(crate) fn hear(
+    ///
+    /// # Panics
+    ///
+    /// If the node's handshake or message is wrong.
+    pub fn hear(
         &mut self,
         node: &PeerRecord,
         bytes: &[u8],
@@ -46,22 +55,23 @@ impl Puppet {
         let message = match packet.flag {
             WHOAREYOU => {
                 let handshake = self.peer.handshake(node, &packet);
-                self.session = Some(handshake.session);
+                self.sessions.insert(dest, handshake.session);
                 let ping = Message::Ping { id: self.peer.draw::<4>().to_vec(), enr_seq: 1 };
                 let packet = self.peer.handshake_packet(&handshake, &ping.encode());
                 return vec![packet.encode(&dest)];
             }
             HANDSHAKE => {
-                let Some(challenge) = self.challenge.take() else { return Vec::new() };
+                let Some(challenge) = self.challenges.remove(&dest) else { return Vec::new() };
                 let accepted = self.peer.accept(node, &challenge, &packet);
-                self.session = Some(accepted.session);
+                self.sessions.insert(dest, accepted.session);
                 accepted.message
             }
             _ => {
-                let text = self.session.and_then(|session| packet.open(&session.receive));
+                let session = self.sessions.get(&dest);
+                let text = session.and_then(|session| packet.open(&session.receive));
                 let Some(text) = text else {
                     let challenge = self.peer.challenge(packet.nonce, 0);
-                    self.challenge = Some(challenge.clone());
+                    self.challenges.insert(dest, challenge.clone());
                     return vec![challenge.encode(&dest)];
                 };
                 Message::decode(&text).unwrap()
@@ -86,7 +96,7 @@ impl Puppet {
             Message::TalkReq { .. } => vec![Message::TalkResp { id, response: Vec::new() }],
             _ => Vec::new(),
         };
-        let session = self.session.unwrap();
+        let Some(session) = self.sessions.get(&dest).copied() else { return Vec::new() };
         answers.iter().map(|answer| self.peer.sealed(&session, &answer.encode()).encode(&dest)).collect()
     }
 }
