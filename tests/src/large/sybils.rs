@@ -225,11 +225,8 @@ impl Outcome {
     #[must_use]
     pub fn worst(&self) -> usize {
         let new: Vec<_> = self.usual.iter().filter(|ended| !ended.known).copied().collect();
-        [&self.usual, &new, &self.restarted]
-            .map(|ended| share(found(ended), ended.len()))
-            .into_iter()
-            .min()
-            .unwrap_or(0)
+        let groups = [&self.usual, &new, &self.restarted].into_iter().filter(|ended| !ended.is_empty());
+        groups.map(|ended| share(found(ended), ended.len())).min().unwrap_or(0)
     }
 }
 
