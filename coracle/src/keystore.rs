@@ -168,7 +168,7 @@ fn checksum(derived: &[u8; 32], message: &[u8]) -> [u8; 32] {
 /// Encrypting is decrypting.
 fn encrypt(derived: &[u8; 32], iv: &[u8; 16], message: &mut [u8; 32]) {
     if let Some(key) = derived.first_chunk::<16>() {
-        RustCrypto.aes_ctr(key, iv, 0, message);
+        RustCrypto.aes_ctr(&RustCrypto.aes_ctr_key(key), iv, 0, message);
     }
 }
 

@@ -69,6 +69,8 @@ pub const DOUBT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Channels that a member may have at one time: one is used, a second is tolerated (peers that do
 /// not deduplicate simultaneous dials), more are closed.
 pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
+/// Time that the streams of a channel which makes room for another to the same member have to end.
+pub const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one channel of a node, both directions together, unless configured otherwise.
 pub const CHANNEL_STREAMS: usize = 128;
 /// From the start of a dial until it must be a TCP connection.

@@ -64,6 +64,8 @@ impl Cheap {
 }
 
 impl Crypto for Cheap {
+    type AesGcmKey = <RustCrypto as Crypto>::AesGcmKey;
+    type AesCtrKey = <RustCrypto as Crypto>::AesCtrKey;
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         RustCrypto.sha256(parts)
     }
@@ -137,13 +139,22 @@ impl Crypto for Cheap {
         if checksum(&[key.expose(), nonce, ad, buf]) == *tag { Ok(()) } else { Err(AeadError) }
     }
 
-    fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Self::AesGcmKey {
+        RustCrypto.aes_gcm_key(key)
+    }
+    fn aes_gcm_seal(
+        &self,
+        key: &Self::AesGcmKey,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+    ) -> [u8; TAG_LEN] {
         RustCrypto.aes_gcm_seal(key, nonce, ad, buf)
     }
 
     fn aes_gcm_open(
         &self,
-        key: &Secret<16>,
+        key: &Self::AesGcmKey,
         nonce: &[u8; 12],
         ad: &[u8],
         buf: &mut [u8],
@@ -152,7 +163,10 @@ impl Crypto for Cheap {
         RustCrypto.aes_gcm_open(key, nonce, ad, buf, tag)
     }
 
-    fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey {
+        RustCrypto.aes_ctr_key(key)
+    }
+    fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
         RustCrypto.aes_ctr(key, iv, skip, buf);
     }
 }

@@ -16,9 +16,10 @@ use async_std::{
 };
 use coracle_core::{
     limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
-    node::{Action, Command, ConnId, Event, Node, Notice, ResolveId, StreamId},
+    node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
 };
+use coracle_recording::Tapped;
 use futures::{
     FutureExt as _,
     future::{AbortHandle, abortable},
@@ -85,7 +86,7 @@ enum Woken {
 
 /// Owns the node and everything that touches the system.
 pub(crate) struct Driver {
-    node: Node,
+    node: Tapped,
     clock: Clock,
     sockets: Sockets,
     storage: Storage,
@@ -107,7 +108,7 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn spawn(node: Node, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
+    pub(crate) fn spawn(node: Tapped, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = channel::bounded(64);
         let (mut notices, from_start) = async_broadcast::broadcast(1024);
         notices.set_overflow(true);
@@ -116,7 +117,7 @@ impl Driver {
         let (stream_tx, stream_rx) = channel::bounded(256);
         let (incoming_tx, incoming) = channel::bounded(MAX_NEGOTIATING_STREAMS);
         let (resolved_tx, resolved_rx) = channel::unbounded();
-        let peer_id = node.identity().peer_id();
+        let peer_id = node.node().identity().peer_id();
         let driver = Self {
             node,
             clock,
@@ -159,7 +160,7 @@ impl Driver {
         let mut interfaces = self.clock.now() + LOOK_INTERVAL;
         loop {
             self.act();
-            if self.shutting_down && self.node.connections() == 0 {
+            if self.shutting_down && self.node.node().connections() == 0 {
                 break;
             }
             let woken = self.wait(interfaces).await;
@@ -184,14 +185,14 @@ impl Driver {
     /// Until every member's newest entry is stored: one that changed while the one before was being
     /// written follows it.
     async fn write_what_is_owed(&mut self) {
-        while self.node.stores_pending() {
+        while self.node.node().stores_pending() {
             let Ok(written) = self.storage.from.recv().await else { return };
             self.handle(Woken::Stored(written));
             self.act();
         }
     }
 
-    async fn wait(&self, interfaces: Instant) -> Woken {
+    async fn wait(&mut self, interfaces: Instant) -> Woken {
         let deadline = self.deadline.map(|at| self.clock.at(at));
         futures::select! {
             () = readable(self.sockets.udp4.as_ref()).fuse() => Woken::Udp4,
@@ -201,15 +202,11 @@ impl Driver {
             message = received(&self.stream_rx).fuse() => Woken::Stream(message),
             written = received(&self.storage.from).fuse() => Woken::Stored(written),
             (id, addresses) = received(&self.resolved_rx).fuse() => Woken::Resolved(id, addresses),
-            message = self.next_message().fuse() => Woken::Message(message),
+            message = next_message(&self.messages, self.shutting_down).fuse() => Woken::Message(message),
             id = received(&self.peer_streams.attention).fuse() => Woken::Attention(id),
             () = sleep_until(Some(self.clock.at(interfaces))).fuse() => Woken::LookAround,
             () = sleep_until(deadline).fuse() => Woken::Timeout,
         }
-    }
-
-    async fn next_message(&self) -> Option<ToDriver> {
-        if self.shutting_down { future::pending().await } else { self.messages.recv().await.ok() }
     }
 
     fn handle(&mut self, woken: Woken) {
@@ -242,7 +239,7 @@ impl Driver {
             }
             Some(ToDriver::Open(peer, protocol, answer)) => self.open_stream(now, peer, protocol, answer),
             Some(ToDriver::Snapshot(answer)) => {
-                let _ = answer.send(self.node.snapshot());
+                let _ = answer.send(self.node.node().snapshot());
             }
             None => {
                 // Every handle is gone.
@@ -406,6 +403,10 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
 }
 
 /// The next message; a channel whose senders are all gone has none.
+async fn next_message(messages: &channel::Receiver<ToDriver>, shutting_down: bool) -> Option<ToDriver> {
+    if shutting_down { future::pending().await } else { messages.recv().await.ok() }
+}
+
 async fn received<T>(from: &channel::Receiver<T>) -> T {
     match from.recv().await {
         Ok(message) => message,

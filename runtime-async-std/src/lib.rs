@@ -66,9 +66,7 @@
 //!
 //! - the channels, timers and sockets, by their names; `stopped` is a channel that closes, not a watch;
 //! - streams are `futures`' `AsyncRead` and `AsyncWrite`: one `close`s where tokio has `shutdown`;
-//! - notices come by `async_broadcast`: `Overflowed` where tokio has `Lagged`;
-//! - there is no `recording`: it belongs to no runtime, but it is kept in the adapter that is developed on, and
-//!   what it would show here is the same node.
+//! - notices come by `async_broadcast`: `Overflowed` where tokio has `Lagged`.
 //!
 //! # Foreign types in the interface
 //!
@@ -79,7 +77,8 @@
 //!
 //! In the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
 //! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
-//! `storage` (the store's thread), `handle` (what the embedder holds).
+//! `storage` (the store's thread), `handle` (what the embedder holds). The node stands in a
+//! [`Tapped`](recording::Tapped), which writes down what it is told and does, if [`start_recorded`] asks for it.
 
 mod driver;
 mod exchange;
@@ -90,6 +89,7 @@ mod sockets;
 mod storage;
 mod stream;
 
+pub use coracle_recording as recording;
 pub use exchange::{AskError, Limits};
 pub use handle::{Handle, Stopped};
 pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
@@ -116,10 +116,34 @@ pub enum StartError {
 /// what it held there is replaced.
 ///
 /// Dropping the handle, and every clone of it, shuts the node down in good order.
-pub fn start<S: Store>(sockets: Sockets, mut config: Config, store: S) -> Result<Handle, StartError> {
+pub fn start<S: Store>(sockets: Sockets, config: Config, store: S) -> Result<Handle, StartError> {
+    start_with(sockets, config, store, None)
+}
+
+/// The same, and `recorder` writes down everything that the node is told and does. See [`recording`]: what it
+/// writes is a secret, and large.
+pub fn start_recorded<S: Store>(
+    sockets: Sockets,
+    config: Config,
+    store: S,
+    recorder: recording::Recorder,
+) -> Result<Handle, StartError> {
+    start_with(sockets, config, store, Some(recorder))
+}
+
+fn start_with<S: Store>(
+    sockets: Sockets,
+    mut config: Config,
+    store: S,
+    mut recorder: Option<recording::Recorder>,
+) -> Result<Handle, StartError> {
     config.bound = sockets.bound();
     let clock = driver::Clock::start();
-    let node = Node::new(clock.now(), config)?;
+    let now = clock.now();
+    if let Some(recorder) = &mut recorder {
+        recorder.begin(&mut config, now);
+    }
+    let node = recording::Tapped::new(Node::new(now, config)?, recorder);
     let storage = storage::Storage::start(store).map_err(StartError::Thread)?;
     Ok(driver::Driver::spawn(node, sockets, storage, clock))
 }

@@ -13,6 +13,7 @@ use coracle_core::{
     node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
 };
+use coracle_recording::Tapped;
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     sync::{broadcast, mpsc, watch},
@@ -29,7 +30,6 @@ use crate::{
     handle::{Handle, ToDriver},
     log::log,
     peer_stream::{Gone, Incoming},
-    recording::Tapped,
     sockets::Sockets,
     storage::{Storage, Written},
     stream::{FromStream, Stream, dial},

@@ -66,19 +66,19 @@
 //!
 //! In the order in which a packet meets them: `sockets` (bind, interfaces), `driver` (the
 //! loop), `stream` (one TCP connection), `driver/streams` and `peer_stream` (the streams inside it),
-//! `storage` (the store's thread), `handle` (what the embedder holds); and beside them [`recording`] (what
-//! a node was told and did, to have it again).
+//! `storage` (the store's thread), `handle` (what the embedder holds). The node stands in a
+//! [`Tapped`](recording::Tapped), which writes down what it is told and does, if [`start_recorded`] asks for it.
 
 mod driver;
 mod exchange;
 mod handle;
 mod log;
 mod peer_stream;
-pub mod recording;
 mod sockets;
 mod storage;
 mod stream;
 
+pub use coracle_recording as recording;
 pub use exchange::{AskError, Limits};
 pub use handle::{Handle, Stopped};
 pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};

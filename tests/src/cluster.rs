@@ -1,6 +1,7 @@
 //! A cluster of simulated nodes, what the outside does to it, and whether its mesh is full.
 
 use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -111,6 +112,8 @@ pub struct Cluster {
     pub nodes: Vec<NodeId>,
     /// The members as the lock has them.
     pub members: Vec<MemberConfig>,
+    /// Positions of members that lie: the mesh is the others'.
+    pub liars: BTreeSet<usize>,
     book: Rc<RefCell<Book>>,
     /// Pings before this prove nothing.
     since: Nanos,
@@ -148,7 +151,8 @@ impl Cluster {
         let book = Rc::default();
         watch(&mut sim, &book);
         let members = (0..members).map(|position| MemberConfig::from_lock(lock_record(position)));
-        Self { sim, nodes: Vec::new(), members: members.collect(), book, since: 0 }
+        let (nodes, members, liars) = (Vec::new(), members.collect(), BTreeSet::new());
+        Self { sim, nodes, members, liars, book, since: 0 }
     }
 
     /// Adds a node that is started from `setup`; a member, if its set-up has a record of the lock.
@@ -164,6 +168,9 @@ impl Cluster {
         let factory = move |boot: Boot<'_>| {
             // The observers must know the node before its first event.
             let lock_record = lock_record.clone();
+            if setup.lies.is_some() {
+                book.borrow_mut().liars.insert(PeerId::from_public_key(&public_key));
+            }
             book.borrow_mut().entries.entry(boot.node).or_insert(Entry { public_key, lock_record });
             Actor::Node(SimNode::new(&setup, &boot))
         };
@@ -200,17 +207,22 @@ impl Cluster {
         self.sim.machine(self.nodes[position])?.as_node()
     }
 
+    /// Positions of the members that do not lie.
+    pub fn honest(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        (0..self.nodes.len()).filter(|position| !self.liars.contains(position))
+    }
+
     /// What keeps the mesh from being full, in words; `None` when it is: every node is up, and each pair uses
     /// one channel, the same on both sides, confirmed, with a round trip measured since the last
     /// [`Cluster::heal`] or [`Cluster::doubt`].
     pub fn gap(&self) -> Option<String> {
-        for position in 0..self.nodes.len() {
+        for position in self.honest() {
             if self.member(position).is_none() {
                 return Some(format!("member {position} is down"));
             }
         }
-        for left in 0..self.nodes.len() {
-            for right in left + 1..self.nodes.len() {
+        for left in self.honest() {
+            for right in self.honest().filter(|right| *right > left) {
                 if let Some(gap) = self.gap_between(left, right) {
                     return Some(gap);
                 }

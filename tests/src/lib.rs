@@ -3,6 +3,7 @@
 //! - [`sim_node`]: a [`coracle_core::node::Node`] as a machine of `coracle-sim`;
 //! - [`slots`]: its database on a disk that tears what was not confirmed;
 //! - [`intruder`]: a machine that knows a key and dials where it is not wanted;
+//! - [`liar`]: a whole node whose words are changed before they are sealed;
 //! - [`observers`]: the rules of the design that hold after every event;
 //! - [`golden`]: hashes that must not change by accident;
 //! - [`nonces`]: every encryption of every node, for one of them;
@@ -18,6 +19,7 @@
 pub mod cluster;
 pub mod golden;
 pub mod intruder;
+pub mod liar;
 mod memo;
 pub mod nonces;
 pub mod observers;

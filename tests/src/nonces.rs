@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use coracle_core::crypto::{AeadError, Crypto, PublicKey, RustCrypto, Secret, SecretKey, Signature, TAG_LEN};
 
+use crate::liar::Liar;
 use crate::memo;
 
 /// What was sealed under which key and nonce, by all nodes of a simulation together.
@@ -65,13 +66,19 @@ fn hash(domain: u8, parts: &[&[u8]]) -> u64 {
 #[derive(Clone, Debug, Default)]
 pub struct Spied {
     notes: Option<Rc<RefCell<Nonces>>>,
+    liar: Option<Rc<Liar>>,
 }
 
 impl Spied {
     /// Notes into this book; nothing is noted (and nothing allocated) for `None`.
     #[must_use]
     pub const fn new(notes: Option<Rc<RefCell<Nonces>>>) -> Self {
-        Self { notes }
+        Self { notes, liar: None }
+    }
+
+    /// The same for one who changes its words before they are sealed.
+    pub(crate) fn lying(self, liar: Option<Rc<Liar>>) -> Self {
+        Self { liar, ..self }
     }
 
     fn note(&self, cipher: &'static str, key: &[u8], nonce: &[u8], ad: &[u8], message: &[u8]) {
@@ -82,6 +89,10 @@ impl Spied {
 }
 
 impl Crypto for Spied {
+    /// The key's bytes, for the notes, and the key made ready.
+    type AesGcmKey = (Secret<16>, <RustCrypto as Crypto>::AesGcmKey);
+    type AesCtrKey = <RustCrypto as Crypto>::AesCtrKey;
+
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         RustCrypto.sha256(parts)
     }
@@ -145,6 +156,9 @@ impl Crypto for Spied {
     }
 
     fn chacha_seal(&self, key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+        if let Some(liar) = &self.liar {
+            liar.frame(key.expose(), nonce, buf);
+        }
         self.note("ChaCha20-Poly1305", key.expose(), nonce, ad, buf);
         RustCrypto.chacha_seal(key, nonce, ad, buf)
     }
@@ -160,14 +174,27 @@ impl Crypto for Spied {
         RustCrypto.chacha_open(key, nonce, ad, buf, tag)
     }
 
-    fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
-        self.note("AES-128-GCM", key.expose(), nonce, ad, buf);
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Self::AesGcmKey {
+        (key.clone(), RustCrypto.aes_gcm_key(key))
+    }
+
+    fn aes_gcm_seal(
+        &self,
+        (bytes, key): &Self::AesGcmKey,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        if let Some(liar) = &self.liar {
+            liar.message(bytes.expose(), nonce, buf);
+        }
+        self.note("AES-128-GCM", bytes.expose(), nonce, ad, buf);
         RustCrypto.aes_gcm_seal(key, nonce, ad, buf)
     }
 
     fn aes_gcm_open(
         &self,
-        key: &Secret<16>,
+        (_, key): &Self::AesGcmKey,
         nonce: &[u8; 12],
         ad: &[u8],
         buf: &mut [u8],
@@ -176,7 +203,11 @@ impl Crypto for Spied {
         RustCrypto.aes_gcm_open(key, nonce, ad, buf, tag)
     }
 
-    fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey {
+        RustCrypto.aes_ctr_key(key)
+    }
+
+    fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
         RustCrypto.aes_ctr(key, iv, skip, buf);
     }
 }
@@ -190,7 +221,12 @@ mod tests {
         let notes = Rc::new(RefCell::new(Nonces::default()));
         let crypto = Spied::new(Some(Rc::clone(&notes)));
         let seal = |nonce: u8, text: &[u8]| {
-            crypto.aes_gcm_seal(&Secret::new([7; 16]), &[nonce; 12], b"ad", &mut text.to_vec());
+            crypto.aes_gcm_seal(
+                &crypto.aes_gcm_key(&Secret::new([7; 16])),
+                &[nonce; 12],
+                b"ad",
+                &mut text.to_vec(),
+            );
         };
         seal(1, b"one");
         seal(2, b"two");

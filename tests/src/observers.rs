@@ -8,6 +8,7 @@
 //!   is cut off in the same step;
 //! - C3: the database of a node never goes back, and never loses an entry;
 //! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
+//! - E7: no honest node publishes the address that liars name;
 //! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
 //!   ([`ledger`]); C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
 
@@ -27,6 +28,7 @@ use coracle_core::record::Record;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
+use crate::liar::FALSE_ADDRESS;
 use crate::nonces::Nonces;
 use crate::observers::channels::Channels;
 use crate::observers::ledger::Ledger;
@@ -97,6 +99,8 @@ pub struct Book {
     pub databases_lost: BTreeSet<NodeId>,
     /// Keys that two processes had once.
     pub shared_keys: BTreeSet<PeerId>,
+    /// Who lies: none of the rules binds it.
+    pub liars: BTreeSet<PeerId>,
     /// Who is no member now, whatever the lock file said at first.
     pub removed: BTreeSet<PeerId>,
     /// Processes that nobody tells of a change of members.
@@ -130,10 +134,19 @@ impl Book {
         self.shared_keys.insert(peer);
     }
 
+    /// Whether this node lies.
+    pub fn lies(&self, node: NodeId) -> bool {
+        let entry = self.entries.get(&node);
+        entry.is_some_and(|entry| self.liars.contains(&PeerId::from_public_key(&entry.public_key)))
+    }
+
     fn publish(&mut self, sim: &Sim<Actor>, node: NodeId, record: &Record) -> Result<(), String> {
         let entry = &self.entries[&node];
         if *record.public_key() != entry.public_key {
             return Err("E4: it published a record of another key".into());
+        }
+        if record.addresses().ip4 == Some(FALSE_ADDRESS) {
+            return Err("E7: liars have moved its address".into());
         }
         let stored = sim.durable(node).and_then(|disk| slots::read(disk, OWN));
         let is_lock = entry.lock_record.as_ref().is_some_and(|lock| lock.as_bytes() == record.as_bytes());
@@ -219,6 +232,10 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
     sim.observe(move |sim, step| {
         let mut book = book.borrow_mut();
         let book = &mut *book;
+        if book.lies(step.node) {
+            listen(book, sim, step);
+            return Ok(());
+        }
         book.ledger.look(sim, step)?;
         bounds::look(sim, step.node)?;
         if let Some(cipher) = book.nonces.borrow().reused() {
@@ -241,6 +258,17 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
         }
         Ok(())
     });
+}
+
+/// What is to be known of a step of who lies, and is not judged.
+fn listen(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>) {
+    // Who is told something there has been reached, whatever it does then.
+    let _ = book.ledger.look(sim, step);
+    for output in step.outputs {
+        if let Output::Observed(Seen::Published(record)) = output {
+            book.publications.push((step.node, (**record).clone()));
+        }
+    }
 }
 
 fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -> Result<(), String> {
@@ -277,7 +305,7 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
             let own = PeerId::from_public_key(&book.entries[&node].public_key);
             let shared = book.shared_keys.contains(peer) || book.shared_keys.contains(&own);
             let both_closed = book.channels.down(node, *peer, *conn, *reason);
-            if !shared {
+            if !shared && !book.liars.contains(peer) {
                 both_closed?;
             }
         }

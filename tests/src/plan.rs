@@ -8,12 +8,14 @@
 
 mod draw;
 mod incident;
+mod lies;
 mod rates;
 pub mod scenarios;
 
 use serde::{Deserialize, Serialize};
 
 pub use incident::{Incident, What};
+pub use lies::{Liar, Lie};
 pub use rates::{Rate, Rates};
 
 /// The form of plans that this code writes, and the only one it reads.
@@ -54,6 +56,9 @@ pub struct Plan {
     /// Operators whose clock is not like the others'.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clocks: Vec<OffClock>,
+    /// Who lies: members, of whom rules C2 and E7 allow fewer than a quorum, and strangers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub liars: Vec<Liar>,
     /// What goes wrong by itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub faults: Rates,
@@ -154,6 +159,12 @@ pub enum BadPlan {
         /// How many there are.
         operators: u8,
     },
+    /// An operator that there is not lies, or there are too many strangers.
+    #[error("liar {liar} is an operator that there is not, or a stranger too many")]
+    Liar {
+        /// Its place in the list, from 0.
+        liar: usize,
+    },
     /// A time is longer than a day.
     #[error("a time of {0} ms: longer than a day")]
     Time(u64),
@@ -172,6 +183,7 @@ impl Plan {
             bootnode: false,
             nats: Vec::new(),
             clocks: Vec::new(),
+            liars: Vec::new(),
             may_stay_apart: false,
             faults: Rates::default(),
             only_faults: None,
@@ -189,8 +201,9 @@ impl Plan {
         self
     }
 
-    /// Whether there is a valid way between any two operators at the end, as rule C2 asks for.
+    /// Whether there is a valid way between any two honest operators at the end, as rule C2 asks for.
     ///
+    /// Who lies is too few for a quorum, and counts as no way.
     /// Of two operators at least one can be reached. There is a bootnode that all know, or an operator that can
     /// be reached and never moves. And those who do not notice that they moved, where more than their own dialling
     /// is needed, have enough members who stayed to tell them: the quorum of votes. Who moves and had a second
@@ -215,13 +228,14 @@ impl Plan {
             natted(operator).is_some_and(|nat| !nat.forwarded) || (twin(operator) && moves(operator))
         };
         let count =
-            |which: &dyn Fn(u8) -> bool| (0..self.operators).filter(|operator| which(*operator)).count();
+            |which: &dyn Fn(u8) -> bool| (0..self.operators).filter(|o| !self.lies(*o) && which(*o)).count();
         let hiding = count(&hidden);
         let staying = count(&|operator| !moves(operator) && !hidden(operator));
         let unaware = count(&|operator| moves(operator) && (self.unseen_moves || natted(operator).is_some()));
-        let quorum = (usize::from(self.operators.saturating_sub(1)) / 3 + 1).max(2);
+        let quorum = self.least_quorum();
+        let lying = (0..self.operators).filter(|operator| self.lies(*operator)).count();
         let told = unaware == 0 || (unaware == 1 && hiding == 0) || staying >= quorum;
-        hiding < 2 && (self.bootnode || staying > 0) && told
+        lying < quorum && hiding < 2 && (self.bootnode || staying > 0) && told
     }
 
     /// Reads the JSON form, and checks that the plan can be carried out.
@@ -263,6 +277,13 @@ impl Plan {
         }
         if let Some(clock) = self.clocks.iter().find(|clock| clock.operator >= self.operators) {
             return Err(BadPlan::Clock { operator: clock.operator, operators: self.operators });
+        }
+        let strangers = self.liars.iter().filter(|liar| liar.operator.is_none()).count();
+        let unknown = |liar: &Liar| liar.operator.is_some_and(|operator| operator >= self.operators);
+        if let Some(liar) =
+            self.liars.iter().position(|liar| unknown(liar) || strangers > usize::from(MAX_OPERATORS))
+        {
+            return Err(BadPlan::Liar { liar });
         }
         for (incident, Incident { what, .. }) in self.incidents.iter().enumerate() {
             if let Some(operator) = what.operators().into_iter().find(|operator| *operator >= self.operators)

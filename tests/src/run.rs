@@ -14,7 +14,7 @@ use coracle_sim::{Choices, Counters, Failure, Faults, Nanos, Sim, TraceHash};
 
 use crate::cluster::{Actor, home, secret};
 use crate::intruder::Intruder;
-use crate::plan::Plan;
+use crate::plan::{Lie, Plan};
 use crate::run::filter::Filtered;
 use crate::run::stage::Stage;
 use crate::story::Story;
@@ -76,6 +76,8 @@ pub struct Seen {
     pub conflicts: u64,
     /// Members removed.
     pub removals: u64,
+    /// Lies told, of each kind of [`Lie::ALL`].
+    pub lies: [u64; Lie::ALL.len()],
 }
 
 impl Seen {
@@ -93,12 +95,16 @@ impl Seen {
         self.own_exceeded += other.own_exceeded;
         self.conflicts += other.conflicts;
         self.removals += other.removals;
+        for (lies, others) in self.lies.iter_mut().zip(other.lies) {
+            *lies += others;
+        }
     }
 
     /// What went wrong, by name, beside what the simulator's own counters have.
     #[must_use]
-    pub const fn faults(&self) -> [(&'static str, u64); 7] {
-        [
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let lies = Lie::ALL.map(Lie::name).into_iter().zip(self.lies);
+        let others = [
             ("intruders", self.intrusions),
             ("databases_lost", self.databases_lost),
             ("second_processes", self.twins),
@@ -106,7 +112,8 @@ impl Seen {
             ("own_records_exceeded", self.own_exceeded),
             ("record_conflicts", self.conflicts),
             ("members_removed", self.removals),
-        ]
+        ];
+        others.into_iter().chain(lies)
     }
 }
 

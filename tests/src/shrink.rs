@@ -82,7 +82,16 @@ fn fewer_operators(plan: &Plan) -> Vec<Plan> {
         nats.retain_mut(|nat| lower(&mut nat.operator, gone));
         let mut clocks = plan.clocks.clone();
         clocks.retain_mut(|clock| lower(&mut clock.operator, gone));
-        candidates.push(Plan { operators: plan.operators - 1, incidents, nats, clocks, ..plan.clone() });
+        let mut liars = plan.liars.clone();
+        liars.retain_mut(|liar| liar.operator.as_mut().is_none_or(|operator| lower(operator, gone)));
+        candidates.push(Plan {
+            operators: plan.operators - 1,
+            incidents,
+            nats,
+            clocks,
+            liars,
+            ..plan.clone()
+        });
     }
     candidates
 }
@@ -143,6 +152,16 @@ fn fewer_kinds(plan: &Plan) -> Vec<Plan> {
 
 fn simpler_world(plan: &Plan) -> Vec<Plan> {
     let mut candidates = Vec::new();
+    for number in 0..plan.liars.len() {
+        let mut candidate = plan.clone();
+        candidate.liars.remove(number);
+        candidates.push(candidate);
+        for lie in 0..plan.liars[number].lies.len() {
+            let mut candidate = plan.clone();
+            candidate.liars[number].lies.remove(lie);
+            candidates.push(candidate);
+        }
+    }
     if plan.unseen_moves {
         candidates.push(Plan { unseen_moves: false, ..plan.clone() });
     }

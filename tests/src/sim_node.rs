@@ -25,6 +25,7 @@ use coracle_core::rng::Seed;
 use coracle_core::time::Instant;
 use coracle_sim::{Boot, Context, DialError as SimDialError, Event as SimEvent, StreamId, WriteId};
 
+use crate::liar::{Liar, Lies};
 use crate::nonces::{Nonces, Spied};
 use crate::slots::{self, Slots};
 
@@ -75,6 +76,8 @@ pub struct Setup {
     pub clock_behind_ms: Rc<Cell<u64>>,
     /// Compressed keys of members that its lock file has no longer. Who is removed does not know it.
     pub removed: Rc<RefCell<BTreeSet<[u8; 33]>>>,
+    /// What it lies about.
+    pub lies: Option<Lies>,
 }
 
 impl Setup {
@@ -92,6 +95,7 @@ impl Setup {
             nonces: None,
             clock_behind_ms: Rc::default(),
             removed: Rc::default(),
+            lies: None,
         }
     }
 }
@@ -150,6 +154,7 @@ pub struct SimNode {
     notices_moves: bool,
     meter: Meter,
     plant: Option<Plant>,
+    liar: Option<Rc<Liar>>,
     /// The members as the lock file has them, and how many entries were written: for
     /// [`Plant::OldEntriesWritten`].
     old: Vec<MemberConfig>,
@@ -188,9 +193,12 @@ impl SimNode {
         config.bound = Bound { udp4: Some(PORT), tcp4: Some(PORT), ..Bound::default() };
         config.bootnodes.clone_from(&setup.bootnodes);
         config.ping_interval = setup.ping_interval;
+        let liar = setup.lies.clone().map(|lies| Rc::new(Liar::new(lies, setup.secret, boot.seed)));
+        let crypto = Spied::new(setup.nonces.clone()).lying(liar.clone());
         Self {
-            node: Node::with_crypto(Instant::from_nanos(boot.now), config, Spied::new(setup.nonces.clone()))
+            node: Node::with_crypto(Instant::from_nanos(boot.now), config, crypto)
                 .expect("a valid configuration"),
+            liar,
             notices_moves: setup.notices_moves,
             meter: setup.meter,
             plant: setup.plant,
@@ -245,6 +253,9 @@ impl SimNode {
 
     pub(crate) fn handle_bytes(&mut self, cx: &mut Cx<'_>, stream: StreamId, bytes: &mut [u8]) -> usize {
         let Some(conn) = self.conns.get(&stream).copied() else { return bytes.len() };
+        if self.liar.as_ref().is_some_and(|liar| liar.stalls(stream, bytes.len())) {
+            return 0;
+        }
         let now = time(cx);
         let taken = self.call(|node| node.handle_bytes(now, conn, bytes));
         self.act(cx);
@@ -257,6 +268,11 @@ impl SimNode {
                 if let Some(conn) = self.conns.get(&stream).copied() {
                     self.event(cx, Event::Connected(conn));
                 }
+            }
+            SimEvent::Accepted { stream, .. }
+                if self.liar.as_ref().is_some_and(|liar| liar.refuses(stream)) =>
+            {
+                cx.close(stream);
             }
             SimEvent::Accepted { stream, remote, .. } => {
                 let now = time(cx);
@@ -298,6 +314,9 @@ impl SimNode {
     }
 
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        if self.liar.as_ref().is_some_and(|liar| liar.changes_its_mind(cx.now())) {
+            self.addresses(cx);
+        }
         let now = time(cx);
         self.call(|node| node.handle_timeout(now));
         self.act(cx);
@@ -327,7 +346,8 @@ impl SimNode {
     }
 
     fn addresses(&mut self, cx: &mut Cx<'_>) {
-        let addresses = cx.addresses().to_vec();
+        let claimed = self.liar.as_ref().and_then(|liar| liar.claimed(cx.now()));
+        let addresses = claimed.unwrap_or_else(|| cx.addresses().to_vec());
         self.event(cx, Event::Interfaces(&addresses));
     }
 

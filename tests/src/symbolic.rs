@@ -131,6 +131,9 @@ fn open(
 }
 
 impl Crypto for Symbolic {
+    type AesGcmKey = Secret<16>;
+    type AesCtrKey = [u8; 16];
+
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         Term::of_concatenated("sha256", parts).bytes()
     }
@@ -194,6 +197,10 @@ impl Crypto for Symbolic {
         open("chacha", key.expose(), nonce, ad, buf, tag)
     }
 
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Secret<16> {
+        key.clone()
+    }
+
     fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
         seal("aes-gcm", key.expose(), nonce, ad, buf)
     }
@@ -207,6 +214,10 @@ impl Crypto for Symbolic {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError> {
         open("aes-gcm", key.expose(), nonce, ad, buf, tag)
+    }
+
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> [u8; 16] {
+        *key
     }
 
     fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {

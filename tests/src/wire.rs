@@ -52,7 +52,7 @@ pub fn flag(packet: &[u8]) -> Option<Flag> {
     KEYS.with_borrow(|keys| {
         keys.iter().find_map(|key| {
             let mut header = header;
-            RustCrypto.aes_ctr(key, &iv, 0, &mut header);
+            RustCrypto.aes_ctr(&RustCrypto.aes_ctr_key(key), &iv, 0, &mut header);
             match (&header[..6], header[8]) {
                 (b"discv5", 0) => Some(Flag::Message),
                 (b"discv5", 1) => Some(Flag::WhoAreYou),

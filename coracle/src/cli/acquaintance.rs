@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coracle_core::{
     id::PeerId,
-    node::{LocalInfo, MemberSnapshot, Snapshot},
+    node::{MemberSnapshot, Snapshot},
 };
 use serde_json::json;
 
@@ -19,10 +19,10 @@ type Said = (String, String, String, Option<bool>);
 
 impl Acquaintances {
     /// What is new since the last time.
-    pub(super) fn report(&mut self, snapshot: &Snapshot, own: &LocalInfo, names: &Names) -> Vec<Told> {
+    pub(super) fn report(&mut self, snapshot: &Snapshot, names: &Names) -> Vec<Told> {
         let mut news = Vec::new();
         for member in &snapshot.members {
-            let said = said(member, own);
+            let said = said(member);
             let (agent, version, nickname, same_lock) = &said;
             if agent.is_empty() && member.info.is_none() || self.0.get(&member.peer_id) == Some(&said) {
                 continue;
@@ -48,15 +48,12 @@ impl Acquaintances {
     }
 }
 
-fn said(member: &MemberSnapshot, own: &LocalInfo) -> Said {
+fn said(member: &MemberSnapshot) -> Said {
     let agent = member.agent.to_string();
     match &member.info {
         None => (agent, String::new(), String::new(), None),
-        Some(info) => (
-            agent,
-            format!("{} {}", info.dv_client, info.version),
-            info.nickname.to_string(),
-            (!own.lock_hash.is_empty()).then_some(info.same_lock),
-        ),
+        Some(info) => {
+            (agent, format!("{} {}", info.dv_client, info.version), info.nickname.to_string(), info.same_lock)
+        }
     }
 }

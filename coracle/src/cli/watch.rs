@@ -72,7 +72,7 @@ impl Watch<'_, '_> {
                     for told in absences.report(Instant::now(), &snapshot, &self.names) {
                         self.live.tell(None, told)?;
                     }
-                    for told in acquaintances.report(&snapshot, &self.info, &self.names) {
+                    for told in acquaintances.report(&snapshot, &self.names) {
                         self.live.tell(None, told)?;
                     }
                     self.live.rows(&rows(&snapshot, &self.names));

@@ -255,6 +255,12 @@ impl Channel {
         true
     }
 
+    /// Whether any stream is open, or its end not told yet, whose protocol's number is `wanted`.
+    pub fn has_streams(&self, wanted: impl Fn(u8) -> bool) -> bool {
+        let apps = self.mux.streams.iter().flatten().filter_map(|stream| stream.app.as_ref());
+        apps.into_iter().any(|app| !app.dropped && wanted(app.protocol))
+    }
+
     /// The number of a stream's protocol, while the stream lives.
     pub fn stream_protocol(&mut self, stream: u32) -> Option<u8> {
         self.app(stream).map(|app| app.protocol)

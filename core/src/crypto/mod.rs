@@ -9,7 +9,7 @@ mod identity;
 mod keys;
 mod rust_crypto;
 
-pub use identity::Identity;
+pub use identity::{Identity, packet_mask};
 pub use keys::{InvalidKey, PublicKey, Secret, SecretKey, Signature};
 pub use rust_crypto::RustCrypto;
 
@@ -23,6 +23,13 @@ pub struct AeadError;
 
 /// The primitives of ENR "v4", discv5 and Noise XX, as an instance.
 pub trait Crypto {
+    /// An AES-128-GCM key made ready: with its round keys, and what its hash is computed with. Making one ready
+    /// costs as much as encrypting a short message, so who uses a key often keeps it so.
+    type AesGcmKey: Send;
+
+    /// An AES-128 key made ready for [`Crypto::aes_ctr`].
+    type AesCtrKey: Send;
+
     /// SHA-256 of the parts, concatenated.
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32];
 
@@ -72,20 +79,32 @@ pub trait Crypto {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError>;
 
+    /// Makes an AES-128-GCM key ready.
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Self::AesGcmKey;
+
     /// Encrypts `buf` in place with AES-128-GCM and returns the tag.
-    fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN];
+    fn aes_gcm_seal(
+        &self,
+        key: &Self::AesGcmKey,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+    ) -> [u8; TAG_LEN];
 
     /// Checks the tag and decrypts `buf` in place with AES-128-GCM.
     fn aes_gcm_open(
         &self,
-        key: &Secret<16>,
+        key: &Self::AesGcmKey,
         nonce: &[u8; 12],
         ad: &[u8],
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError>;
 
+    /// Makes an AES-128 key ready.
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey;
+
     /// XORs `buf` with the AES-128-CTR key stream (128-bit big-endian counter, starting at `iv`),
     /// `skip` bytes into it: the header masking of discv5.
-    fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]);
+    fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]);
 }

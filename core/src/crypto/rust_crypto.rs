@@ -1,14 +1,19 @@
 //! [`Crypto`] by the RustCrypto and dalek crates: pure Rust, `no_std`.
 
-use aes::cipher::{KeyIvInit as _, StreamCipher as _, StreamCipherSeek as _};
-use aes_gcm::{AeadInOut as _, Aes128Gcm, KeyInit as _};
+use aes::{
+    Aes128Enc,
+    cipher::{
+        InnerIvInit as _, StreamCipher as _, StreamCipherCoreWrapper, StreamCipherSeek as _, consts::U12,
+    },
+};
+use aes_gcm::{AeadInOut as _, AesGcm, KeyInit as _};
 use chacha20poly1305::ChaCha20Poly1305;
+use ctr::{CtrCore, flavors::Ctr128BE};
+use ecdsa::hazmat::sign_prehashed_rfc6979;
 use hkdf::Hkdf;
 use k256::{
-    ecdsa::{
-        SigningKey, VerifyingKey,
-        signature::hazmat::{PrehashSigner as _, PrehashVerifier as _},
-    },
+    NonZeroScalar, Secp256k1,
+    ecdsa::{VerifyingKey, signature::hazmat::PrehashVerifier as _},
     elliptic_curve::sec1::ToSec1Point as _,
 };
 use sha2::{Digest as _, Sha256};
@@ -22,9 +27,11 @@ use super::{AeadError, Crypto, PublicKey, Secret, SecretKey, Signature, TAG_LEN}
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RustCrypto;
 
+/// The number that a secret key is. Not a `SigningKey`: that computes its public key as it is made.
 #[allow(clippy::expect_used)] // a bug of ours, not an input: `SecretKey` checks the range when it is made
-fn signing_key(secret: &SecretKey) -> SigningKey {
-    SigningKey::from_slice(secret.expose()).expect("a SecretKey is in range")
+fn scalar(secret: &SecretKey) -> zeroize::Zeroizing<NonZeroScalar> {
+    let key = k256::SecretKey::from_slice(secret.expose()).expect("a SecretKey is in range");
+    zeroize::Zeroizing::new(key.to_nonzero_scalar())
 }
 
 fn public_from_point(point: &k256::Sec1Point) -> PublicKey {
@@ -37,6 +44,12 @@ fn public_from_point(point: &k256::Sec1Point) -> PublicKey {
 }
 
 impl Crypto for RustCrypto {
+    /// 320 bytes; wiped on drop.
+    type AesGcmKey = AesGcm<Aes128Enc, U12>;
+
+    /// 176 bytes; wiped on drop.
+    type AesCtrKey = Aes128Enc;
+
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut hash = Sha256::new();
         parts.iter().for_each(|part| hash.update(part));
@@ -58,7 +71,7 @@ impl Crypto for RustCrypto {
     }
 
     fn public_key(&self, secret: &SecretKey) -> PublicKey {
-        public_from_point(&signing_key(secret).verifying_key().to_sec1_point(false))
+        public_from_point(&k256::PublicKey::from_secret_scalar(&scalar(secret)).to_sec1_point(false))
     }
 
     fn decompress(&self, compressed: &[u8; 33]) -> Option<PublicKey> {
@@ -71,11 +84,8 @@ impl Crypto for RustCrypto {
     }
 
     fn sign(&self, secret: &SecretKey, digest: &[u8; 32]) -> Signature {
-        let signed: Result<k256::ecdsa::Signature, _> = signing_key(secret).sign_prehash(digest);
-        // RFC 6979 finds a nonce for every digest; the zero signature, which verifies nowhere,
-        // stands in for the error that cannot be.
-        debug_assert!(signed.is_ok());
-        Signature(signed.map_or([0; 64], |s| s.to_bytes().into()))
+        let (signature, _) = sign_prehashed_rfc6979::<Secp256k1, Sha256>(&scalar(secret), digest, &[]);
+        Signature(signature.to_bytes().into())
     }
 
     fn verify(&self, public: &PublicKey, digest: &[u8; 32], signature: &Signature) -> bool {
@@ -86,8 +96,8 @@ impl Crypto for RustCrypto {
 
     fn ecdh(&self, secret: &SecretKey, public: &PublicKey) -> Option<Secret<33>> {
         let public = k256::PublicKey::from_sec1_bytes(&public.sec1()).ok()?;
-        let scalar = signing_key(secret);
-        let point = public.to_projective() * scalar.as_nonzero_scalar().as_ref();
+        let scalar = scalar(secret);
+        let point = public.to_projective() * scalar.as_ref();
         let point = point.to_affine().to_sec1_point(true);
         let bytes: [u8; 33] = point.as_bytes().try_into().ok()?;
         Some(Secret::new(bytes))
@@ -120,24 +130,38 @@ impl Crypto for RustCrypto {
         cipher.decrypt_inout_detached(nonce.into(), ad, buf.into(), tag.into()).map_err(|_| AeadError)
     }
 
-    fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
-        seal(&Aes128Gcm::new(key.expose().into()), nonce, ad, buf)
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Self::AesGcmKey {
+        AesGcm::new(key.expose().into())
+    }
+
+    fn aes_gcm_seal(
+        &self,
+        key: &Self::AesGcmKey,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+    ) -> [u8; TAG_LEN] {
+        seal(key, nonce, ad, buf)
     }
 
     fn aes_gcm_open(
         &self,
-        key: &Secret<16>,
+        key: &Self::AesGcmKey,
         nonce: &[u8; 12],
         ad: &[u8],
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError> {
-        let cipher = Aes128Gcm::new(key.expose().into());
-        cipher.decrypt_inout_detached(nonce.into(), ad, buf.into(), tag.into()).map_err(|_| AeadError)
+        key.decrypt_inout_detached(nonce.into(), ad, buf.into(), tag.into()).map_err(|_| AeadError)
     }
 
-    fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
-        let mut cipher = ctr::Ctr128BE::<aes::Aes128>::new(key.into(), iv.into());
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey {
+        Aes128Enc::new(key.into())
+    }
+
+    fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
+        let core = CtrCore::<&Aes128Enc, Ctr128BE>::inner_iv_init(key, iv.into());
+        let mut cipher = StreamCipherCoreWrapper::from_core(core);
         cipher.seek(skip);
         cipher.apply_keystream(buf);
     }
@@ -172,14 +196,12 @@ mod tests {
         crypto.chacha_open(&Secret::new([1; 32]), &[2; 12], b"ad", &mut buf, &tag).unwrap();
         assert_eq!(buf, plain);
 
-        let tag = crypto.aes_gcm_seal(&Secret::new([1; 16]), &[2; 12], b"ad", &mut buf);
+        let [key, other] = [[1; 16], [3; 16]].map(|key| crypto.aes_gcm_key(&Secret::new(key)));
+        let tag = crypto.aes_gcm_seal(&key, &[2; 12], b"ad", &mut buf);
         let sealed = buf;
-        assert_eq!(
-            crypto.aes_gcm_open(&Secret::new([3; 16]), &[2; 12], b"ad", &mut buf, &tag),
-            Err(AeadError)
-        );
+        assert_eq!(crypto.aes_gcm_open(&other, &[2; 12], b"ad", &mut buf, &tag), Err(AeadError));
         assert_eq!(buf, sealed);
-        crypto.aes_gcm_open(&Secret::new([1; 16]), &[2; 12], b"ad", &mut buf, &tag).unwrap();
+        crypto.aes_gcm_open(&key, &[2; 12], b"ad", &mut buf, &tag).unwrap();
         assert_eq!(buf, plain);
     }
 

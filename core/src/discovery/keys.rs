@@ -93,7 +93,7 @@ impl Keys {
         message: &'m mut [u8],
     ) -> Result<&'m [u8], AeadError> {
         let (text, tag) = message.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
-        crypto.aes_gcm_open(&self.receive, nonce, header, text, tag)?;
+        crypto.aes_gcm_open(&crypto.aes_gcm_key(&self.receive), nonce, header, text, tag)?;
         Ok(text)
     }
 }

@@ -7,7 +7,7 @@
 use core::ops::Range;
 
 use crate::{
-    crypto::{Crypto, Secret, Signature, TAG_LEN},
+    crypto::{Crypto, Signature, TAG_LEN, packet_mask},
     id::NodeId,
     limits::{MAX_PACKET_SIZE, MIN_PACKET_SIZE},
 };
@@ -105,7 +105,8 @@ pub struct Packet<'a> {
     pub message: &'a mut [u8],
 }
 
-/// Unmasks the header of `bytes` in place and reads it.
+/// Unmasks the header of `bytes`, a packet to `local`, in place and reads it. Who has many to read keeps the
+/// masking key ready: [`decode_with`].
 ///
 /// When this fails the bytes may be partly unmasked.
 pub fn decode<'a, C: Crypto>(
@@ -113,13 +114,22 @@ pub fn decode<'a, C: Crypto>(
     local: &NodeId,
     bytes: &'a mut [u8],
 ) -> Result<Packet<'a>, PacketError> {
+    decode_with(crypto, &packet_mask(crypto, local), bytes)
+}
+
+/// The same, with the masking key of the node that the packet is for.
+pub fn decode_with<'a, C: Crypto>(
+    crypto: &C,
+    mask: &C::AesCtrKey,
+    bytes: &'a mut [u8],
+) -> Result<Packet<'a>, PacketError> {
     if !(MIN_PACKET_SIZE..=MAX_PACKET_SIZE).contains(&bytes.len()) {
         return Err(PacketError::Size);
     }
-    let (key, iv) = (masking_key(local), masking_iv(bytes));
+    let iv = masking_iv(bytes);
     // One pass for all but handshakes: most of the cost is in setting the cipher up.
     let first = bytes.len().min(AUTH_START + MESSAGE_AUTH);
-    crypto.aes_ctr(&key, &iv, 0, &mut bytes[IV_LEN..first]);
+    crypto.aes_ctr(mask, &iv, 0, &mut bytes[IV_LEN..first]);
     let fixed = &bytes[IV_LEN..AUTH_START];
     if fixed[..6] != *PROTOCOL || fixed[6..8] != VERSION {
         return Err(PacketError::Protocol);
@@ -131,7 +141,7 @@ pub fn decode<'a, C: Crypto>(
     // No kind has less authdata with more behind it, and of that nothing must be unmasked.
     let rest = bytes.get_mut(first..end).ok_or(PacketError::Authdata)?;
     if !rest.is_empty() {
-        crypto.aes_ctr(&key, &iv, first - IV_LEN, rest);
+        crypto.aes_ctr(mask, &iv, first - IV_LEN, rest);
     }
     let (header, message) = bytes.split_at_mut(end);
     let header: &[u8] = header;
@@ -207,7 +217,7 @@ pub fn begin(iv: &MaskingIv, nonce: &Nonce, auth: &Auth<'_>, buf: &mut [u8]) -> 
 pub fn seal<C: Crypto>(
     crypto: &C,
     dest: &NodeId,
-    key: &Secret<16>,
+    key: &C::AesGcmKey,
     draft: &Draft,
     len: usize,
     buf: &mut [u8],
@@ -221,7 +231,7 @@ pub fn seal<C: Crypto>(
     let (message, tag) = rest.split_at_mut(len);
     tag.copy_from_slice(&crypto.aes_gcm_seal(key, &draft.nonce, header, message));
     let iv = masking_iv(header);
-    crypto.aes_ctr(&masking_key(dest), &iv, 0, &mut header[IV_LEN..]);
+    crypto.aes_ctr(&packet_mask(crypto, dest), &iv, 0, &mut header[IV_LEN..]);
     Ok(end + TAG_LEN)
 }
 
@@ -238,7 +248,7 @@ pub fn seal_random<C: Crypto>(
     let header = buf.get_mut(..end).and_then(|b| b.get_mut(..draft.header));
     let header = header.ok_or(PacketError::BufferTooSmall)?;
     let iv = masking_iv(header);
-    crypto.aes_ctr(&masking_key(dest), &iv, 0, &mut header[IV_LEN..]);
+    crypto.aes_ctr(&packet_mask(crypto, dest), &iv, 0, &mut header[IV_LEN..]);
     Ok(end)
 }
 
@@ -263,12 +273,8 @@ pub fn seal_whoareyou<C: Crypto>(
 ) -> Result<usize, PacketError> {
     let packet = buf.get_mut(..MIN_PACKET_SIZE).ok_or(PacketError::BufferTooSmall)?;
     packet.copy_from_slice(data);
-    crypto.aes_ctr(&masking_key(dest), &masking_iv(data), 0, &mut packet[IV_LEN..]);
+    crypto.aes_ctr(&packet_mask(crypto, dest), &masking_iv(data), 0, &mut packet[IV_LEN..]);
     Ok(MIN_PACKET_SIZE)
-}
-
-fn masking_key(dest: &NodeId) -> [u8; 16] {
-    core::array::from_fn(|i| dest.0[i])
 }
 
 /// The first 16 bytes; every caller has at least a static header.

@@ -67,7 +67,7 @@ impl Discovery {
             return;
         }
         self.sessions.expire(now);
-        let Ok(packet) = packet::decode(identity.crypto(), &self.local.node_id(), bytes) else {
+        let Ok(packet) = packet::decode_with(identity.crypto(), identity.mask(), bytes) else {
             count(&mut self.counters.malformed_packet);
             return;
         };

@@ -122,7 +122,7 @@ impl Discovery {
         let keys = self.sessions.answering(&peer, response.generation, response.repeated);
         let sealing = keys.and_then(|keys| {
             let nonce = keys.next_nonce(&mut self.rng)?;
-            Some((keys.send().clone(), nonce))
+            Some((identity.crypto().aes_gcm_key(keys.send()), nonce))
         });
         let Some((sealing_key, nonce)) = sealing else {
             // A used-up session goes, so that the peer's next packet is challenged.
@@ -334,7 +334,7 @@ impl Discovery {
                 (ping.encode(room).map_err(|_| PacketError::BufferTooSmall)?, None)
             }
         };
-        let len = packet::seal(crypto, dest, keys.send(), &draft, len, buf)?;
+        let len = packet::seal(crypto, dest, &crypto.aes_gcm_key(keys.send()), &draft, len, buf)?;
         let public_key = request.contact.public_key;
         let Challenged { data, nonce, enr_seq, .. } = *challenged;
         Ok((Handshake { data, nonce, keys, public_key, enr_seq, carried }, len))
@@ -356,7 +356,8 @@ fn encode_request<C: Crypto>(
     let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
     let len = write_request(local, request, talks, room).map_err(|_| PacketError::BufferTooSmall)?;
     let dest = &request.contact.peer.id;
-    let len = packet::seal(identity.crypto(), dest, keys.send(), &draft, len, buf)?;
+    let len =
+        packet::seal(identity.crypto(), dest, &identity.crypto().aes_gcm_key(keys.send()), &draft, len, buf)?;
     Ok((nonce, len))
 }
 

@@ -381,7 +381,8 @@ mod tests {
 
     fn sealed(keys: &Keys, nonce: &Nonce) -> std::vec::Vec<u8> {
         let mut message = std::vec![7; 20];
-        let tag = RustCrypto.aes_gcm_seal(keys.send(), nonce, b"header", &mut message);
+        let tag =
+            RustCrypto.aes_gcm_seal(&RustCrypto.aes_gcm_key(keys.send()), nonce, b"header", &mut message);
         message.extend(tag);
         message
     }

@@ -15,7 +15,10 @@ use crate::{
     crypto::Crypto,
     handshake::{Finished, Initiator, Options, Responder},
     id::PeerId,
-    limits::{CLOSE_TIMEOUT, DIAL_TIMEOUT, DOUBT_TIMEOUT, HANDSHAKE_TIMEOUT, MAX_CHANNELS_PER_MEMBER},
+    limits::{
+        CLOSE_TIMEOUT, DIAL_TIMEOUT, DOUBT_TIMEOUT, GIVE_WAY_TIMEOUT, HANDSHAKE_TIMEOUT,
+        MAX_CHANNELS_PER_MEMBER,
+    },
     time::Instant,
 };
 
@@ -206,7 +209,8 @@ impl<C: Crypto> Node<C> {
         }
         let peer = self.peer_id(member);
         self.notify(Notice::ChannelUp { peer, conn: id, endpoint, origin, first });
-        self.deduplicate(now, member, id);
+        self.deduplicate(now, member);
+        self.keep_newest(now, member, id);
     }
 
     /// Of the connections to one member the one dialled by the larger peer id stays, and only the
@@ -215,24 +219,49 @@ impl<C: Crypto> Node<C> {
     ///
     /// A channel gives way only to one that is proven: a pong over it shows that the peer counts it
     /// too, so that neither side is without a channel for a moment. Hence this is asked again with
-    /// every pong.
-    fn deduplicate(&mut self, now: Instant, member: MemberIndex, newest: ConnId) {
-        let we_are_larger = self.identity.peer_id() > self.peer_id(member);
+    /// every pong. Streams that are open on it may end first, for a while; new ones are opened on the
+    /// other ([`Self::channel_in_use`]).
+    fn deduplicate(&mut self, now: Instant, member: MemberIndex) {
         loop {
             let beats = |winner: &Conn, loser: &Conn| {
-                let stays = if winner.id.is_accepted() { !we_are_larger } else { winner.id < loser.id };
+                let stays = if winner.id.is_accepted() { self.stays(winner) } else { winner.id < loser.id };
                 stays && winner.is_channel() && self.answers(winner)
             };
             let of_member = || self.conns.iter().filter(|c| c.member == Some(member) && c.close.is_none());
+            let waits = |conn: &Conn| conn.gives_way.is_some_and(|at| now < at) && conn.has_streams();
             let surplus = |conn: &&Conn| {
                 // An attempt is of no use beside a channel.
                 !conn.id.is_accepted()
-                    && (conn.is_attempt() || conn.is_channel() && of_member().any(|w| beats(w, conn)))
+                    && (conn.is_attempt()
+                        || conn.is_channel() && !waits(conn) && of_member().any(|w| beats(w, conn)))
             };
             let Some(surplus) = of_member().find(surplus).map(|c| c.id) else { break };
-            self.fail(now, surplus, Failure::Duplicate);
+            match self.conns.find(surplus) {
+                Some(conn) if conn.gives_way.is_none() && conn.has_streams() => {
+                    conn.gives_way = Some(now + GIVE_WAY_TIMEOUT);
+                }
+                _ => self.fail(now, surplus, Failure::Duplicate),
+            }
         }
-        // A peer that dials again and again without closing keeps its newest connections.
+    }
+
+    /// Channels that give way and have nothing left to wait for end, unless the other ended meanwhile.
+    pub(super) fn give_way(&mut self, now: Instant) {
+        let over = |conn: &Conn| {
+            conn.is_channel() && conn.gives_way.is_some_and(|at| at <= now || !conn.has_streams())
+        };
+        while let Some(id) = self.conns.find_id(over) {
+            if let Some(member) = self.conns.find(id).and_then(|conn| conn.member) {
+                self.deduplicate(now, member);
+            }
+            if let Some(conn) = self.conns.find(id) {
+                conn.gives_way = None;
+            }
+        }
+    }
+
+    /// A peer that dials again and again without closing keeps its newest connections.
+    fn keep_newest(&mut self, now: Instant, member: MemberIndex, newest: ConnId) {
         let inbound = || {
             self.conns.iter().filter(|c| {
                 c.member == Some(member) && c.is_channel() && c.id.is_accepted() && c.id != newest
@@ -243,6 +272,12 @@ impl<C: Crypto> Node<C> {
         {
             self.fail(now, oldest, Failure::Duplicate);
         }
+    }
+
+    /// Whether a connection was dialled by the larger of both peer ids: the kind that stays.
+    fn stays(&self, conn: &Conn) -> bool {
+        let we_are_larger = conn.member.is_some_and(|member| self.identity.peer_id() > self.peer_id(member));
+        conn.id.is_accepted() != we_are_larger
     }
 
     /// What the channel has to tell; whether there was anything.
@@ -261,7 +296,8 @@ impl<C: Crypto> Node<C> {
                     conn.deadline = conn.deadline.filter(|_| !conn.confirmed);
                     let peer = self.peer_id(member);
                     self.notify(Notice::Ping { peer, conn: id, rtt });
-                    self.deduplicate(now, member, id);
+                    self.deduplicate(now, member);
+                    self.keep_newest(now, member, id);
                     self.serve(now, member);
                 }
                 ChannelEvent::Closed { reason, .. } => self.fail(now, id, Failure::Channel(reason)),
@@ -357,11 +393,12 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    /// Of a member's channels the one to use: the oldest that still answers pings, else the oldest.
+    /// Of a member's channels the one to use: of those that still answer pings, if any does, the one that
+    /// stays beside others, and the oldest such.
     pub(super) fn channel_in_use(&self, member: MemberIndex) -> Option<&Conn> {
         let channels =
             self.conns.iter().filter(|c| c.member == Some(member) && c.confirmed && c.is_channel());
-        channels.min_by_key(|conn| (!self.answers(conn), conn.id))
+        channels.min_by_key(|conn| (!self.answers(conn), !self.stays(conn), conn.id))
     }
 
     /// Whether a ping over this channel was answered lately: the peer counts it, and is there.

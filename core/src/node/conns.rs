@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 
-use super::{action::ConnId, notice::Failure};
+use super::{action::ConnId, notice::Failure, services::SERVICES};
 use crate::{
     channel::Channel,
     cluster::{MemberIndex, Origin},
@@ -49,6 +49,8 @@ pub(super) struct Conn {
     pub(super) deadline: Option<Instant>,
     /// When a ping was last answered.
     pub(super) last_pong: Option<Instant>,
+    /// Another channel to the member stays: this one ends with its last stream, or at this time.
+    pub(super) gives_way: Option<Instant>,
     /// The peer does not speak ping.
     pub(super) pingless: bool,
     /// The channel has written since it left bytes untaken: it may take them now.
@@ -87,6 +89,7 @@ impl Conn {
             confirmed: false,
             deadline: Some(deadline),
             last_pong: None,
+            gives_way: None,
             pingless: false,
             resume: false,
             close: None,
@@ -95,6 +98,11 @@ impl Conn {
 
     pub(super) fn is_channel(&self) -> bool {
         self.close.is_none() && matches!(self.stage, Stage::Channel(_))
+    }
+
+    /// Whether streams of the embedder's are open on it.
+    pub(super) fn has_streams(&self) -> bool {
+        matches!(&self.stage, Stage::Channel(channel) if channel.has_streams(|number| number >= SERVICES))
     }
 
     /// A dial or handshake of ours that is not a channel yet.
@@ -120,7 +128,7 @@ impl Conn {
             Stage::Channel(channel) => channel.next_timeout(),
             _ => None,
         };
-        earlier(close, earlier(self.deadline, channel))
+        earlier(close, earlier(self.gives_way, earlier(self.deadline, channel)))
     }
 }
 

@@ -26,6 +26,7 @@ impl<C: Crypto> Node<C> {
         assert!(buf.len() >= super::MIN_BUFFER, "the buffer for Node::poll is too small");
         let now = self.now.advance(now);
         self.release_talk();
+        self.give_way(now);
         if self.running {
             self.route_discovery(now);
         }

@@ -83,7 +83,7 @@ impl Ord for Packet {
 }
 
 /// The network.
-pub(crate) struct World<B> {
+pub(crate) struct World<B: Backend> {
     hosts: Vec<Host<B>>,
     ids: Vec<NodeId>,
     flying: BinaryHeap<Reverse<Packet>>,

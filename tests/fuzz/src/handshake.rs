@@ -51,7 +51,7 @@ enum Machine {
     Listens(Responder),
 }
 
-struct Side<C> {
+struct Side<C: Crypto> {
     identity: Identity<C>,
     machine: Machine,
 }

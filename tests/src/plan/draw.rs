@@ -62,6 +62,7 @@ impl Plan {
         if choices.lane("plan.clocks", 0).chance(MILLION / 4) {
             plan.clocks = (0..operators).filter_map(|operator| clock(&mut choices, operator)).collect();
         }
+        plan.draw_liars(&mut choices);
         for (number, (name, rate)) in (0_u64..).zip(plan.faults.each()) {
             if !choices.lane("plan.fault", number).chance(MILLION / 2) {
                 continue;

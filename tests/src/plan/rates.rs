@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::is_default;
 
-/// Bytes that may wait before a narrow link.
-const QUEUE: u64 = 4_096;
+/// Bytes that may wait before a narrow link: hardly more than the largest datagram, so that streams wait their turn.
+const QUEUE: u64 = 1_500;
 
 /// Rates and delays. `0` everywhere is a quiet network with 10 ms on every way and 1 ms to the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

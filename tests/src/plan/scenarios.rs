@@ -2,7 +2,7 @@
 
 use coracle_sim::{Choices, MILLION};
 
-use super::{BehindNat, NatKind, Plan, What};
+use super::{BehindNat, Liar, Lie, NatKind, Plan, What};
 
 /// A family of plans with a name.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 18] = [
+pub const ALL: [Scenario; 20] = [
     Scenario {
         name: "quiet",
         about: "four operators meet, and nothing goes wrong",
@@ -108,6 +108,18 @@ pub const ALL: [Scenario; 18] = [
         about: "NATs that forget after five seconds, with room for hardly more than a mesh, and links that are narrow",
         seeds: 20,
         plan: nat_full,
+    },
+    Scenario {
+        name: "liars",
+        about: "one of four and two strangers lie about everything, while two others move and see nothing of it",
+        seeds: 40,
+        plan: |seed| liars("liars", seed, 4),
+    },
+    Scenario {
+        name: "liars-10",
+        about: "the same with three liars of ten",
+        seeds: 20,
+        plan: |seed| liars("liars-10", seed, 10),
     },
     Scenario {
         name: "chaos",
@@ -235,6 +247,21 @@ fn membership(seed: u64) -> Plan {
     let plan = plan.with(20_000, What::Move { operator: 3 });
     let plan = plan.with(50_000, What::Remove { operator: 1, for_ms: 10_000 });
     Plan { heal_ms: 61_000, ..plan }
+}
+
+/// As many liars as the cluster bears, the last ones, and two strangers; operators 1 and 2 move and are told by the
+/// others, one of them crashes.
+fn liars(name: &str, seed: u64, operators: u8) -> Plan {
+    let mut plan = Plan { unseen_moves: true, bootnode: true, ..Plan::quiet(name, seed, operators) };
+    let members = (operators - (operators - 1) / 3..operators).map(Some);
+    let liar = |operator| Liar { operator, lies: Lie::ALL.to_vec() };
+    plan.liars = members.chain([None, None]).map(liar).collect();
+    plan.faults.loss = 50_000;
+    let plan = plan
+        .with(10_000, What::Move { operator: 1 })
+        .with(20_000, What::Crash { operator: 1, down_ms: 3_000 });
+    let plan = plan.with(30_000, What::Move { operator: 2 });
+    Plan { heal_ms: 31_000, ..plan }
 }
 
 fn nat_full(seed: u64) -> Plan {

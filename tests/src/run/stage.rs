@@ -13,7 +13,8 @@ use coracle_core::refresh::OwnSeen;
 use coracle_sim::{Choices, Clock, Failure, MILLISECOND, Nanos, NatConfig, NatId, NodeId};
 
 use crate::cluster::{Cluster, Order, Trouble, home, record, secret};
-use crate::plan::{BehindNat, NatKind, Plan, STREAM_IDLE_MS, What};
+use crate::liar::{Lies, Told};
+use crate::plan::{BehindNat, Lie, NatKind, Plan, STREAM_IDLE_MS, What};
 use crate::run::{Options, Outcome, Seen};
 use crate::sim_node::{PORT, Setup};
 use crate::story::Teller;
@@ -21,6 +22,8 @@ use crate::wire;
 
 /// The bootnode's key, and its position among the addresses.
 const BOOTNODE: ([u8; 32], u8) = ([200; 32], 199);
+/// The first key of those who lie and are no members, and its position among the addresses.
+const LIAR: u8 = 201;
 /// The key of those who are no members.
 const STRANGER: [u8; 32] = [77; 32];
 
@@ -44,6 +47,8 @@ pub(super) struct Stage<'a> {
     /// Who dials with which key, and whom: made when needed.
     intruders: BTreeMap<Option<u8>, NodeId>,
     intrusions: u64,
+    /// How often each lie was told.
+    told: Told,
 }
 
 /// Something on the agenda.
@@ -62,10 +67,14 @@ impl<'a> Stage<'a> {
         let clocks_behind: Vec<Rc<Cell<u64>>> = (0..plan.operators).map(|_| Rc::default()).collect();
         let removed: Rc<RefCell<BTreeSet<[u8; 33]>>> = Rc::default();
         let bootnode = record(BOOTNODE.0, home(BOOTNODE.1), 1);
+        let told = Told::default();
+        let lies = |liar: &crate::plan::Liar| Lies { kinds: liar.lies.clone(), told: Rc::clone(&told) };
         let mut cluster = Cluster::with(choices, first, plan.operators, |position, setup| {
             setup.notices_moves = !plan.unseen_moves;
             setup.clock_behind_ms = Rc::clone(&clocks_behind[position]);
             setup.removed = Rc::clone(&removed);
+            let liar = plan.liars.iter().find(|liar| liar.operator.map(usize::from) == Some(position));
+            setup.lies = liar.map(lies);
             if plan.bootnode {
                 setup.bootnodes = vec![bootnode.clone()];
             }
@@ -74,6 +83,18 @@ impl<'a> Stage<'a> {
             let own = MemberConfig::from_lock(bootnode.clone());
             let setup = Setup::new(BOOTNODE.0, vec![own], None);
             cluster.add(home(BOOTNODE.1), setup);
+        }
+        cluster.liars = plan.liars.iter().filter_map(|liar| liar.operator.map(usize::from)).collect();
+        let strangers = plan.liars.iter().filter(|liar| liar.operator.is_none());
+        for (position, stranger) in (LIAR..).zip(strangers) {
+            let own = record([position; 32], home(position), 1);
+            wire::know(&own.node_id());
+            let mut setup = Setup::new([position; 32], vec![MemberConfig::from_lock(own)], None);
+            setup.bootnodes =
+                cluster.members.iter().filter_map(|member| member.lock_record.clone()).collect();
+            setup.nonces = Some(Rc::clone(&cluster.book().nonces));
+            setup.lies = Some(lies(stranger));
+            cluster.add(home(position), setup);
         }
         for clock in &plan.clocks {
             let node = cluster.nodes[usize::from(clock.operator)];
@@ -104,6 +125,7 @@ impl<'a> Stage<'a> {
             moves: vec![0; usize::from(plan.operators)],
             intruders: BTreeMap::new(),
             intrusions: 0,
+            told,
         }
     }
 
@@ -134,6 +156,7 @@ impl<'a> Stage<'a> {
             own_adopted: own_seen(|outcome| outcome == OwnSeen::Adopted),
             own_exceeded: own_seen(|outcome| outcome != OwnSeen::Adopted),
             conflicts: book.notices.iter().filter(|(.., notice)| conflict(notice)).count() as u64,
+            lies: Lie::ALL.map(|lie| self.told.borrow().get(&lie).copied().unwrap_or(0)),
             removals: self.removals.values().map(|count| u64::from(*count)).sum(),
         };
         let story =
@@ -192,7 +215,9 @@ impl<'a> Stage<'a> {
         self.cluster.sim.run_for(self.plan.calm_ms * MILLISECOND).map_err(Box::new)?;
         let changes = {
             let book = self.cluster.book();
-            let (ups, downs) = (&book.ups[before.0..], &book.downs[before.1..]);
+            let lies = |peer| book.liars.contains(&peer);
+            let ups: Vec<_> = book.ups[before.0..].iter().filter(|up| !lies(up.peer)).collect();
+            let downs: Vec<_> = book.downs[before.1..].iter().filter(|down| !lies(down.peer)).collect();
             (!ups.is_empty() || !downs.is_empty()).then(|| format!("channels flap: {ups:?} {downs:?}"))
         };
         match changes.or_else(|| self.cluster.gap()) {
@@ -222,8 +247,8 @@ impl<'a> Stage<'a> {
             let shared = self.cluster.book().shared_keys.contains(&peer);
             (!shared && !known.same_content(&own)).then(|| (known.seq(), own.seq()))
         };
-        let count = self.cluster.nodes.len();
-        let pairs = (0..count).flat_map(|here| (0..count).map(move |there| (here, there)));
+        let honest: Vec<usize> = self.cluster.honest().collect();
+        let pairs = honest.iter().flat_map(|here| honest.iter().map(move |there| (*here, *there)));
         let old = pairs.filter(|(here, there)| here != there).find_map(|(here, there)| {
             let (known, newest) = seen(here, there)?;
             Some(format!("{here} has record {known} of {there}, whose newest is {newest}"))
@@ -236,6 +261,9 @@ impl<'a> Stage<'a> {
     fn count_records(&mut self) -> Result<(), Box<Failure>> {
         for (operator, moves) in self.moves.clone().into_iter().enumerate() {
             let node = self.cluster.nodes[operator];
+            if self.cluster.liars.contains(&operator) {
+                continue;
+            }
             // Who is behind a NAT learns its address from the others, which takes a record more each time.
             if self.plan.nats.iter().any(|nat| usize::from(nat.operator) == operator) {
                 continue;
@@ -270,8 +298,9 @@ impl<'a> Stage<'a> {
 
     /// C5: whoever has no channel is said to be unreachable.
     fn apart_and_told(&mut self, gap: &str) -> Result<(), Box<Failure>> {
-        for here in 0..self.cluster.nodes.len() {
-            for there in (0..self.cluster.nodes.len()).filter(|there| *there != here) {
+        let honest: Vec<usize> = self.cluster.honest().collect();
+        for here in honest.clone() {
+            for there in honest.iter().copied().filter(|there| *there != here) {
                 let peer = self.cluster.peer(there);
                 let view = self.cluster.member(here).and_then(|node| node.view(&peer));
                 let told = view.is_some_and(|view| {

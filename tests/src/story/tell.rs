@@ -36,8 +36,10 @@ impl Teller {
         let peers: BTreeMap<PeerId, usize> =
             (0..cluster.nodes.len()).map(|operator| (cluster.peer(operator), operator)).collect();
         let name = |node: NodeId| match node.index() {
+            operator if cluster.liars.contains(&operator) => format!("operator {operator}, a liar"),
             operator if operator < usize::from(plan.operators) => format!("operator {operator}"),
-            _ => "bootnode".into(),
+            first if plan.bootnode && first == usize::from(plan.operators) => "bootnode".into(),
+            _ => "lying stranger".into(),
         };
         let address = |node| cluster.sim.addresses(node).first().map(ToString::to_string).unwrap_or_default();
         let lane = |node| Lane { name: name(node), address: address(node) };

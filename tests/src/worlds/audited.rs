@@ -43,6 +43,9 @@ impl Audited {
 }
 
 impl Crypto for Audited {
+    type AesGcmKey = Secret<16>;
+    type AesCtrKey = [u8; 16];
+
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         Symbolic.sha256(parts)
     }
@@ -104,6 +107,10 @@ impl Crypto for Audited {
         Symbolic.chacha_open(key, nonce, ad, buf, tag)
     }
 
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Secret<16> {
+        key.clone()
+    }
+
     fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
         self.seal(key.expose(), nonce, ad, buf);
         Symbolic.aes_gcm_seal(key, nonce, ad, buf)
@@ -118,6 +125,10 @@ impl Crypto for Audited {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError> {
         Symbolic.aes_gcm_open(key, nonce, ad, buf, tag)
+    }
+
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> [u8; 16] {
+        *key
     }
 
     fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {

@@ -7,7 +7,8 @@ use std::{future::Future, time::Duration};
 
 use coracle_core::node::Notice;
 pub(crate) use coracle_tokio::{
-    AskError, Gone, Handle, Incoming, Limits, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped, start,
+    AskError, Gone, Handle, Incoming, Limits, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped,
+    recording, start, start_recorded,
 };
 use futures::channel::oneshot;
 use tokio::sync::broadcast::{Receiver, error::RecvError};

@@ -76,7 +76,8 @@ pub(crate) async fn read(io: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8
     Ok(message)
 }
 
-async fn write(io: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
+/// Writes a message.
+pub(crate) async fn write(io: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
     let mut prefix = [0; varint::MAX_LEN];
     let len = varint::write(message.len() as u64, &mut prefix).unwrap();
     io.write_all(&prefix[..len]).await?;

@@ -258,7 +258,8 @@ async fn a_key_outside_the_lock_is_refused() {
     );
     let snapshot = ours.handle.snapshot().await.unwrap();
     assert_eq!(snapshot.counters.inbound_refused, 1);
-    assert!(snapshot.members[0].channel.is_none());
+    assert_eq!((snapshot.members[0].channels, snapshot.members[0].channel), (0, None));
+    println!("refused: {refused}; told by us {:?}, by their host {:?}", ours.told(), host.told());
 }
 
 /// Where we dial a member another host answers: it does not even learn who we are.
@@ -277,4 +278,7 @@ async fn another_key_answers_our_dial() {
     assert_eq!(reason, Failure::Handshake(wrong));
     host.expect("failed handshake", |told| matches!(told, Told::InboundFailed(_)).then_some(())).await;
     assert!(!host.told().iter().any(|told| matches!(told, Told::Up { .. })), "{:#?}", host.told());
+    let snapshot = ours.handle.snapshot().await.unwrap();
+    assert!(snapshot.members.iter().all(|member| member.channels == 0 && member.channel.is_none()));
+    println!("not gone on with: {reason}");
 }

@@ -189,6 +189,8 @@ fn no_nonce_is_used_twice() {
 struct Recording(RefCell<BTreeSet<([u8; 32], [u8; 12])>>);
 
 impl Crypto for Recording {
+    type AesGcmKey = <RustCrypto as Crypto>::AesGcmKey;
+    type AesCtrKey = <RustCrypto as Crypto>::AesCtrKey;
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
         RustCrypto.sha256(parts)
     }
@@ -237,12 +239,21 @@ impl Crypto for Recording {
     ) -> Result<(), AeadError> {
         RustCrypto.chacha_open(key, nonce, ad, buf, tag)
     }
-    fn aes_gcm_seal(&self, key: &Secret<16>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
+    fn aes_gcm_key(&self, key: &Secret<16>) -> Self::AesGcmKey {
+        RustCrypto.aes_gcm_key(key)
+    }
+    fn aes_gcm_seal(
+        &self,
+        key: &Self::AesGcmKey,
+        nonce: &[u8; 12],
+        ad: &[u8],
+        buf: &mut [u8],
+    ) -> [u8; TAG_LEN] {
         RustCrypto.aes_gcm_seal(key, nonce, ad, buf)
     }
     fn aes_gcm_open(
         &self,
-        key: &Secret<16>,
+        key: &Self::AesGcmKey,
         nonce: &[u8; 12],
         ad: &[u8],
         buf: &mut [u8],
@@ -250,7 +261,10 @@ impl Crypto for Recording {
     ) -> Result<(), AeadError> {
         RustCrypto.aes_gcm_open(key, nonce, ad, buf, tag)
     }
-    fn aes_ctr(&self, key: &[u8; 16], iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
+    fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey {
+        RustCrypto.aes_ctr_key(key)
+    }
+    fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
         RustCrypto.aes_ctr(key, iv, skip, buf);
     }
 }

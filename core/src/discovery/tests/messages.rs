@@ -62,7 +62,15 @@ impl Hand {
         let nonce = keys.next_nonce(&mut self.rng).unwrap();
         let draft = packet::begin(&[0; 16], &nonce, &auth, &mut buf).unwrap();
         buf[draft.message()][..first.len()].copy_from_slice(first);
-        let len = packet::seal(&RustCrypto, &node, keys.send(), &draft, first.len(), &mut buf).unwrap();
+        let len = packet::seal(
+            &RustCrypto,
+            &node,
+            &RustCrypto.aes_gcm_key(keys.send()),
+            &draft,
+            first.len(),
+            &mut buf,
+        )
+        .unwrap();
         self.keys = Some(keys);
         net.send(self.at, net.nodes[0].endpoint, buf[..len].to_vec());
         net.run_ms(10);
@@ -77,7 +85,15 @@ impl Hand {
         let draft = packet::begin(&[0; 16], &nonce, &auth, &mut buf).unwrap();
         buf[draft.message()][..message.len()].copy_from_slice(message);
         let node = net.nodes[0].id();
-        let len = packet::seal(&RustCrypto, &node, keys.send(), &draft, message.len(), &mut buf).unwrap();
+        let len = packet::seal(
+            &RustCrypto,
+            &node,
+            &RustCrypto.aes_gcm_key(keys.send()),
+            &draft,
+            message.len(),
+            &mut buf,
+        )
+        .unwrap();
         buf[..len].to_vec()
     }
 

@@ -324,9 +324,14 @@ fn happen(net: &mut Net, step: Step) {
             let authdata = (tail.len() / 2) as u16;
             bytes[37..39].copy_from_slice(&authdata.to_be_bytes());
             bytes.extend(tail);
-            let key = core::array::from_fn(|i| net.nodes[0].id().0[i]);
             let end = bytes.len().min(39 + usize::from(authdata));
-            crate::crypto::Crypto::aes_ctr(&RustCrypto, &key, &[0; 16], 0, &mut bytes[16..end]);
+            crate::crypto::Crypto::aes_ctr(
+                &RustCrypto,
+                net.nodes[0].identity.mask(),
+                &[0; 16],
+                0,
+                &mut bytes[16..end],
+            );
             net.send(endpoint(from, 9000), to, bytes);
         }
         Step::Bent { packet, at, with, from } => {
@@ -418,7 +423,7 @@ proptest! {
         } else {
             Auth::Message { src }
         };
-        let key = crate::crypto::Secret::new([9; 16]);
+        let key = crate::crypto::Crypto::aes_gcm_key(&RustCrypto, &crate::crypto::Secret::new([9; 16]));
         let draft = packet::begin(&iv, &nonce, &auth, &mut buf).unwrap();
         buf[draft.message()][..message.len()].copy_from_slice(&message);
         let len = packet::seal(&RustCrypto, &dest, &key, &draft, message.len(), &mut buf).unwrap();

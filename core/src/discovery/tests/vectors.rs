@@ -84,7 +84,7 @@ fn encode(auth: &Auth<'_>, key: &Secret<16>, message: &Message<'_>, dest: &NodeI
     let mut buf = [0; 1280];
     let draft = packet::begin(&IV, &NONCE, auth, &mut buf).unwrap();
     let len = message.encode(&mut buf[draft.message()]).unwrap();
-    let len = packet::seal(&RustCrypto, dest, key, &draft, len, &mut buf).unwrap();
+    let len = packet::seal(&RustCrypto, dest, &RustCrypto.aes_gcm_key(key), &draft, len, &mut buf).unwrap();
     buf[..len].to_vec()
 }
 
@@ -98,7 +98,7 @@ fn ping_packet() {
     assert_eq!(packet.auth, Auth::Message { src: a.node_id() });
     assert_eq!(packet.nonce, NONCE);
     let (text, tag) = packet.message.split_last_chunk_mut().unwrap();
-    RustCrypto.aes_gcm_open(&key, &NONCE, packet.header, text, tag).unwrap();
+    RustCrypto.aes_gcm_open(&RustCrypto.aes_gcm_key(&key), &NONCE, packet.header, text, tag).unwrap();
     assert_eq!(Message::decode(text), Ok(ping(2)));
 }
 
@@ -199,7 +199,7 @@ fn id_nonce_signing() {
 fn aes_gcm() {
     let mut text = hex("01c20101");
     let tag = RustCrypto.aes_gcm_seal(
-        &Secret::new(array("9f2d77db7004bf8a1a85107ac686990b")),
+        &RustCrypto.aes_gcm_key(&Secret::new(array("9f2d77db7004bf8a1a85107ac686990b"))),
         &array("27b5af763c446acd2749fe8e"),
         &hex("93a7400fa0d6a694ebc24d5cf570f65d04215b6ac00757875e3f3a5f42107903"),
         &mut text,

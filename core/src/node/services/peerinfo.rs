@@ -101,8 +101,8 @@ pub struct PeerInfo {
     pub dv_client: Text<MAX_INFO_TEXT>,
     /// Its operator's name for it.
     pub nickname: Text<MAX_INFO_TEXT>,
-    /// Whether its lock hash is ours.
-    pub same_lock: bool,
+    /// Whether its lock hash is ours; `None` unless both sides have one.
+    pub same_lock: Option<bool>,
     /// Whether its builder API is enabled.
     pub builder_api: bool,
     /// When it says it sent this, in milliseconds since 1970.
@@ -120,7 +120,7 @@ impl PeerInfo {
             git_hash: Text::new(),
             dv_client: Text::new(),
             nickname: Text::new(),
-            same_lock: false,
+            same_lock: None,
             builder_api: false,
             sent_at_ms: None,
             started_at_ms: None,
@@ -131,7 +131,10 @@ impl PeerInfo {
     pub(super) fn read(&mut self, field: &Field<'_>, local: &LocalInfo) -> Result<(), Unwanted> {
         match (field.number, field.value) {
             (VERSION, Value::Bytes(text)) => self.version = Text::printable(text),
-            (LOCK_HASH, Value::Bytes(hash)) => self.same_lock = hash == local.lock_hash,
+            (LOCK_HASH, Value::Bytes(hash)) => {
+                let both = !hash.is_empty() && !local.lock_hash.is_empty();
+                self.same_lock = both.then_some(hash == local.lock_hash);
+            }
             (SENT_AT, Value::Bytes(bytes)) => self.sent_at_ms = Some(read_timestamp(bytes)?),
             (GIT_HASH, Value::Bytes(text)) => self.git_hash = Text::printable(text),
             (STARTED_AT, Value::Bytes(bytes)) => self.started_at_ms = Some(read_timestamp(bytes)?),

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, net::SocketAddr, println, vec, vec::Vec};
 
 use super::*;
 use crate::{
-    limits::{DOUBT_TIMEOUT, PING_TIMEOUT},
+    limits::{DOUBT_TIMEOUT, GIVE_WAY_TIMEOUT, PING_TIMEOUT},
+    node::conns::Conn,
     record::Addresses,
     testing::Cheap,
 };
@@ -38,6 +39,7 @@ struct World {
     links: Vec<Link>,
     deadlines: [Option<Instant>; 2],
     notices: [Vec<Notice>; 2],
+    streams: [Vec<StreamEvent>; 2],
 }
 
 fn address(node: usize) -> SocketAddr {
@@ -60,6 +62,8 @@ impl World {
             config.discovery =
                 Some(discovery::Config { nodes, sessions, challenges, requests, talks, ..discovery });
             config.bound = Bound { udp4: Some(3630), tcp4: Some(3610), ..Bound::default() };
+            config.protocols = vec!["/test/1".into()];
+            config.streams = 16;
             Node::with_crypto(Instant::ZERO, config, crypto.clone()).unwrap()
         });
         let mut world = Self {
@@ -68,6 +72,7 @@ impl World {
             links: Vec::new(),
             deadlines: [None; 2],
             notices: [Vec::new(), Vec::new()],
+            streams: [Vec::new(), Vec::new()],
         };
         (0..2).for_each(|n| world.act(n));
         world
@@ -107,8 +112,8 @@ impl World {
                     self.offer(link, n);
                 }
                 Action::Notify(notice) => self.notices[n].push(notice),
+                Action::Stream(event) => self.streams[n].push(event),
                 // Discovery gets no packet through, and there is no name.
-                Action::Stream(_) => {}
                 Action::Send { .. } | Action::Resolve { .. } => {}
                 Action::Wait(deadline) => {
                     self.deadlines[n] = deadline;
@@ -195,6 +200,13 @@ impl World {
             self.nodes[n].handle_timeout(self.now);
             self.act(n);
         }
+    }
+
+    fn open(&mut self, n: usize) -> StreamId {
+        let peer = self.nodes[1 - n].identity().peer_id();
+        let stream = self.nodes[n].open_stream(self.now, peer, ProtocolId(0)).unwrap();
+        self.act(n);
+        stream
     }
 
     fn view(&self, n: usize) -> MemberView<'_> {
@@ -354,4 +366,93 @@ fn a_member_that_is_elsewhere_now_is_dialled_there_soon() {
             assert_eq!(until_down(&mut world, 0), (DOUBT_TIMEOUT, Failure::Timeout));
         }
     }
+}
+
+/// Both have dialled, and the dial of the smaller peer id was the first to be a channel; the other follows.
+/// Returns the smaller, and the link that stays. A stream of the embedder's was opened meanwhile on the one
+/// that does not, by the smaller node if `by_smaller` says so.
+fn in_use_while_it_gives_way(by_smaller: bool) -> (World, usize, usize, StreamId) {
+    let mut world = World::new(&Cheap::default(), [true, true]);
+    let smaller = usize::from(world.nodes[0].identity().peer_id() > world.nodes[1].identity().peer_id());
+    let link_of = |world: &World, n| world.links.iter().position(|link| link.dialler == n).unwrap();
+    let (first, second) = (link_of(&world, smaller), link_of(&world, 1 - smaller));
+    let on = |world: &World, link| {
+        let of = |step: &Move| matches!(*step, Move::Connect(i) | Move::Deliver(i, _) if i == link);
+        world.moves().into_iter().find(of)
+    };
+    // The larger one's dial is through its handshake there, so that it is no mere attempt.
+    while !world.nodes[1 - smaller].conns.iter().any(Conn::is_channel) {
+        let step = on(&world, second).unwrap();
+        world.step(step);
+    }
+    while let Some(step) = on(&world, first) {
+        world.step(step);
+    }
+    let (opener, other) = if by_smaller { (smaller, 1 - smaller) } else { (1 - smaller, smaller) };
+    let stream = world.open(opener);
+    assert_eq!(Some(stream.conn()), world.links[first].names[opener]);
+    while let Some(step) = on(&world, first) {
+        world.step(step);
+    }
+    assert!(world.streams[opener].contains(&StreamEvent::Opened { stream }));
+    assert!(matches!(world.streams[other][..], [StreamEvent::Accepted { .. }]));
+    world.settle();
+    assert_eq!([0, 1].map(|n| world.view(n).channels), [2, 2], "the stream is in use");
+    // What is opened now is opened on the one that stays.
+    for n in 0..2 {
+        let stream = world.open(n);
+        assert_eq!(Some(stream.conn()), world.links[second].names[n]);
+    }
+    world.settle();
+    let lost = |event: &StreamEvent| matches!(event, StreamEvent::ConnectionLost { .. });
+    assert!(!world.streams.iter().flatten().any(lost));
+    (world, smaller, second, stream)
+}
+
+#[test]
+fn streams_of_a_channel_that_gives_way_may_end_first() {
+    for by_smaller in [true, false] {
+        let (mut world, smaller, stays, stream) = in_use_while_it_gives_way(by_smaller);
+        let opener = if by_smaller { smaller } else { 1 - smaller };
+        world.nodes[opener].reset_stream(stream);
+        world.act(opener);
+        world.settle();
+        assert_eq!((world.only_link(), world.was_alone()), (Some(stays), false));
+    }
+}
+
+#[test]
+fn streams_of_a_channel_that_gives_way_have_no_more_than_their_time() {
+    let (mut world, smaller, stays, _) = in_use_while_it_gives_way(true);
+    let start = world.now;
+    while world.only_link().is_none() {
+        world.tick();
+        world.settle();
+    }
+    assert_eq!((world.only_link(), world.was_alone()), (Some(stays), false));
+    assert_eq!(world.now.since(start), GIVE_WAY_TIMEOUT);
+    let told =
+        |n: usize| world.streams[n].iter().any(|event| matches!(event, StreamEvent::ConnectionLost { .. }));
+    assert!(told(smaller) && told(1 - smaller));
+}
+
+/// The one that would stay dies: the other is in use as before.
+#[test]
+fn a_channel_gives_way_to_none_that_has_ended() {
+    let (mut world, smaller, ends, stream) = in_use_while_it_gives_way(true);
+    for n in 0..2 {
+        let conn = world.links[ends].names[n].unwrap();
+        world.links[ends].closed[n] = true;
+        world.nodes[n].handle_event(world.now, Event::Closed(conn));
+        world.act(n);
+    }
+    let start = world.now;
+    while world.now.since(start) < GIVE_WAY_TIMEOUT {
+        world.tick();
+        world.settle();
+    }
+    assert!(world.only_link().is_some_and(|link| link != ends));
+    assert!(!world.was_alone());
+    let opened = world.open(smaller);
+    assert_eq!(opened.conn(), stream.conn());
 }

@@ -21,7 +21,8 @@ fn mesh(change: impl Fn(usize, &mut Config)) -> Net {
 fn members_say_what_they_are() {
     let mut net = mesh(|i, config| {
         config.wall_clock_ms = 1_700_000_000_000 + 90_000 * u64::from(i == 2);
-        config.info.lock_hash = vec![if i == 3 { 9 } else { 7 }; 32];
+        // One has another lock, and one none yet.
+        config.info.lock_hash = [&[7; 32][..], &[7; 32], &[], &[9; 32]][i].to_vec();
         config.info.nickname = std::format!("node {i}");
         config.info.builder_api = i == 1;
     });
@@ -31,7 +32,9 @@ fn members_say_what_they_are() {
         let info = view.info.unwrap();
         assert_eq!(info.nickname, std::format!("node {other}").as_str());
         assert_eq!((info.dv_client.as_str(), info.git_hash.as_str()), ("coracle", "unknown"));
-        assert_eq!((info.same_lock, info.builder_api), (other != 3, other == 1));
+        let same_lock = [None, Some(true), None, Some(false)][other];
+        assert_eq!((info.same_lock, info.builder_api), (same_lock, other == 1));
+        assert_eq!(net.view(2, [0, 1, 3][other - 1]).info.unwrap().same_lock, None, "it has none to compare");
         let offset = info.clock_offset_ms - 90_000 * i64::from(other == 2);
         assert!(offset.abs() < 200, "{offset}");
         assert_eq!(info.started_at_ms, Some(1_700_000_000_000 + 90_000 * u64::from(other == 2)));

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Two identities, their static keys, and randomness.
-struct Ends<B> {
+struct Ends<B: Backend> {
     identities: [Identity<B>; 2],
     keys: [StaticKey; 2],
     rng: Rng,
@@ -69,7 +69,7 @@ fn quiet() -> ChannelConfig {
 }
 
 /// Two channels, and one frame at a time on its way between them.
-struct Pair<B> {
+struct Pair<B: Backend> {
     crypto: B,
     channels: [Channel; 2],
     /// Where each side writes, and reads.

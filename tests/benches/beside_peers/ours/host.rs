@@ -50,7 +50,7 @@ pub(crate) fn rng(number: u32) -> Rng {
 }
 
 /// A node of ours.
-pub(crate) struct Host<B> {
+pub(crate) struct Host<B: Backend> {
     pub(crate) identity: Identity<B>,
     pub(crate) discovery: Discovery,
     pub(crate) endpoint: SocketAddr,
@@ -83,7 +83,7 @@ impl<B: Backend> Host<B> {
 }
 
 /// A peer with a session, made of the public codec alone.
-pub(crate) struct Puppet<B> {
+pub(crate) struct Puppet<B: Backend> {
     pub(crate) identity: Identity<B>,
     pub(crate) record: Record,
     pub(crate) endpoint: SocketAddr,
@@ -131,7 +131,15 @@ impl<B: Backend> Puppet<B> {
         let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf).unwrap();
         let len = write(&mut buf[draft.message()]);
         let crypto = self.identity.crypto();
-        packet::seal(crypto, &host.identity.node_id(), self.keys.send(), &draft, len, buf).unwrap()
+        packet::seal(
+            crypto,
+            &host.identity.node_id(),
+            &crypto.aes_gcm_key(self.keys.send()),
+            &draft,
+            len,
+            buf,
+        )
+        .unwrap()
     }
 
     /// An answer with these records.
@@ -173,5 +181,5 @@ pub(crate) fn handshake<B: Backend>(
     let draft = packet::begin(&rng.array(), &nonce, &auth, buf).unwrap();
     let ping = Message::Ping { id: WireId::new(&[1]).unwrap(), enr_seq: record.seq() };
     let len = ping.encode(&mut buf[draft.message()]).unwrap();
-    (packet::seal(crypto, &dest, keys.send(), &draft, len, buf).unwrap(), keys)
+    (packet::seal(crypto, &dest, &crypto.aes_gcm_key(keys.send()), &draft, len, buf).unwrap(), keys)
 }

@@ -58,7 +58,7 @@ pub(crate) fn unsolicited<B: Backend>() -> Op {
 }
 
 /// A machine that asks a puppet for nodes, and what the puppet answers.
-struct Asking<B> {
+struct Asking<B: Backend> {
     host: Host<B>,
     puppet: Puppet<B>,
     now: Instant,
@@ -68,6 +68,8 @@ struct Asking<B> {
 
 /// Answers that lie ready at a time.
 const READY: usize = 8;
+/// What is asked for.
+const DISTANCES: [u16; 8] = [256, 255, 254, 253, 252, 251, 250, 249];
 
 impl<B: Backend> Asking<B> {
     fn new() -> Self {
@@ -76,10 +78,17 @@ impl<B: Backend> Asking<B> {
         Self { host, puppet, now: START, answers: Vec::new(), fresh: 100 }
     }
 
+    /// Records of nodes that were never seen, at the distances that are asked for.
     fn records(&mut self) -> [Record; 4] {
         std::array::from_fn(|_| {
-            self.fresh += 1;
-            record(&identity::<B>(self.fresh), self.fresh, 1)
+            loop {
+                self.fresh += 1;
+                let identity = identity::<B>(self.fresh);
+                let distance = identity.node_id().log_distance(&self.puppet.identity.node_id());
+                if DISTANCES.contains(&distance) {
+                    return record(&identity, self.fresh, 1);
+                }
+            }
         })
     }
 
@@ -90,8 +99,7 @@ impl<B: Backend> Asking<B> {
         self.host.settle(self.now);
         self.answers.clear();
         for _ in 0..READY {
-            let distances = [256, 255, 254, 253, 252, 251, 250, 249];
-            self.host.discovery.find_node(self.now, &self.puppet.record, &distances).unwrap();
+            self.host.discovery.find_node(self.now, &self.puppet.record, &DISTANCES).unwrap();
             let mut buf = [0; MAX_PACKET_SIZE];
             let (_, len) = self.host.poll(self.now, &mut buf).unwrap();
             let id = self.puppet.request_id(&mut buf[..len]);

@@ -13,7 +13,7 @@ use super::host::Host;
 use crate::{backend::Backend, measure::Op, runtime};
 
 /// A node on a socket.
-struct Socketed<B> {
+struct Socketed<B: Backend> {
     host: Host<B>,
     socket: UdpSocket,
     start: std::time::Instant,
@@ -84,7 +84,7 @@ impl<B: Backend> Socketed<B> {
 }
 
 /// Nodes that meet once.
-struct Meeting<B> {
+struct Meeting<B: Backend> {
     runtime: Runtime,
     clients: Vec<Socketed<B>>,
     server: Option<(coracle_core::record::Record, JoinHandle<()>)>,

@@ -123,6 +123,9 @@ pub(crate) struct Campaign {
     /// Go on after a failure; otherwise no new seed is begun
     #[arg(long)]
     pub(crate) keep_going: bool,
+    /// Fail also if no run has seen some kind of fault: then what was covered is less than it seems
+    #[arg(long)]
+    pub(crate) all_faults: bool,
     /// Print one JSON object for every seed
     #[arg(long)]
     pub(crate) json: bool,

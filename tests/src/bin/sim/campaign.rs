@@ -48,6 +48,12 @@ impl Sum {
         self.failures += u64::from(outcome.broken.is_some());
     }
 
+    /// Kinds of fault that no run has seen.
+    fn never(&self) -> Vec<&'static str> {
+        let counts = self.counters.faults().chain(self.seen.faults());
+        counts.filter(|(_, count)| *count == 0).map(|(fault, _)| fault).collect()
+    }
+
     fn percentile(&self, percent: usize) -> Nanos {
         let mut healed = self.healed.clone();
         healed.sort_unstable();
@@ -76,6 +82,10 @@ impl Sum {
         println!("faults seen (times, and in how many of {} runs):", self.runs);
         for (fault, count) in self.counters.faults().chain(self.seen.faults()) {
             println!("  {fault:<24} {count:>10} {:>8}", self.seen_in.get(fault).copied().unwrap_or(0));
+        }
+        match self.never().as_slice() {
+            [] => println!("every kind of fault was seen"),
+            never => println!("never seen: {}", never.join(", ")),
         }
         let at = |percent| self.percentile(percent) / MILLISECOND;
         println!(
@@ -129,7 +139,11 @@ pub(crate) fn run(args: &Campaign) -> Answer {
         println!("C2 is broken: the 99th percentile is above {} s", HEALED_P99 / SECOND);
     }
     println!("{} of {} runs broke a rule", sum.failures, sum.runs);
-    Ok(sum.failures == 0 && !slow)
+    let covered = !args.all_faults || sum.never().is_empty();
+    if !covered {
+        println!("a kind of fault was never seen: more seeds, or the draws are to be changed");
+    }
+    Ok(sum.failures == 0 && !slow && covered)
 }
 
 /// A name, and the plan of each seed.
@@ -160,12 +174,15 @@ fn progress(length: u64) -> ProgressBar {
 fn tell(args: &Campaign, name: &str, plan: &Plan, outcome: &Outcome) {
     if args.json {
         let broken = outcome.broken.as_ref().map(|broken| (&broken.invariant, &broken.message));
+        let faults = outcome.counters.faults().chain(outcome.seen.faults());
+        let faults: BTreeMap<_, _> = faults.filter(|(_, count)| *count > 0).collect();
         let line = serde_json::json!({
             "run": name,
             "hash": outcome.hash.map(|hash| hash.to_string()),
             "events": outcome.steps,
             "virtual_ms": outcome.time / MILLISECOND,
             "healed_ms": outcome.healed_in.map(|took| took / MILLISECOND),
+            "faults": faults,
             "broken": broken,
         });
         println!("{line}");

@@ -2,7 +2,6 @@
 
 #[path = "../../common/on_tokio.rs"]
 pub(crate) mod adapter;
-mod recording;
 #[path = "../suite/mod.rs"]
 pub(crate) mod suite;
 

@@ -202,6 +202,45 @@ async fn a_hostname_is_resolved() {
     assert_eq!(published, ("127.0.0.1".parse().ok(), Some(coracle_core::refresh::Source::Resolved)));
 }
 
+/// A node whose key is not in our lock, while ours is in its: neither side has a channel, and both go on.
+#[adapter::test]
+async fn a_key_outside_the_lock_is_refused_on_both_sides() {
+    use coracle_core::{
+        handshake::HandshakeError,
+        node::{Command, Failure},
+    };
+    let mut ours = Running::start(config(1, &[1, 2]), &loopback(), NoStore);
+    let mut outsider = Running::start(config(3, &[1, 3]), &loopback(), NoStore);
+    let refused = |notice: &Notice| match *notice {
+        Notice::Refused { reason, .. } => Some(reason),
+        _ => None,
+    };
+    let failed = |notice: &Notice| match *notice {
+        Notice::DialFailed { reason, .. } => Some(reason),
+        _ => None,
+    };
+    outsider.request(Command::Hint(peer_id(1), ours.tcp[0])).await;
+    let here = ours.expect("refusal", refused).await;
+    assert_eq!(here, Failure::NotAMember(peer_id(3)));
+    let there = outsider.expect("failed dial", failed).await;
+    assert_eq!(there, Failure::ClosedByPeer);
+    println!("it dials us. we: {here}; it: {there}");
+    // It is told nothing of us where we expect another.
+    ours.request(Command::Hint(peer_id(2), outsider.tcp[0])).await;
+    let here = ours.expect("failed dial", failed).await;
+    let wrong = HandshakeError::WrongPeer { expected: peer_id(2), found: peer_id(3) };
+    assert_eq!(here, Failure::Handshake(wrong));
+    let there = outsider.expect("refusal", refused).await;
+    assert_eq!(there, Failure::ClosedByPeer);
+    println!("we dial it. we: {here}; it: {there}");
+    for node in [&mut ours, &mut outsider] {
+        let snapshot = node.handle.snapshot().await.unwrap();
+        assert_eq!((snapshot.members[0].channels, snapshot.members[0].channel), (0, None));
+        assert!(snapshot.counters.inbound_refused > 0);
+        assert!(!node.told().iter().any(|notice| matches!(notice, Notice::ChannelUp { .. })));
+    }
+}
+
 /// Nobody listens where the member is said to be: told, and tried again.
 #[adapter::test]
 async fn a_refused_dial_is_told_and_repeated() {

@@ -8,5 +8,6 @@ mod lifecycle;
 pub(crate) mod mesh;
 #[path = "../../common/node.rs"]
 pub(crate) mod node;
+mod recording;
 mod storage;
 mod streams;

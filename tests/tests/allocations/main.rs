@@ -1,5 +1,5 @@
 //! After `Node::new` the core allocates nothing: a cluster meshes, moves, loses packets, crashes and is cut,
-//! with a counting allocator around every call into a node.
+//! with a counting allocator around every call into a node; and two nodes whose embedders use streams.
 //!
 //! `Node::snapshot`, which makes an owned copy for people, is not called by a driver, and not counted here.
 
@@ -13,6 +13,8 @@ use coracle_core::time::Instant;
 use coracle_sim::{Choices, Faults, MILLISECOND, SECOND};
 use coracle_tests::cluster::{Cluster, Order, home};
 use coracle_tests::sim_node::PORT;
+
+mod streams;
 
 thread_local! {
     /// Calls into the core, and allocations in them.

@@ -13,30 +13,26 @@ use coracle_core::{
 
 use super::{Recorder, hash, info, list, member, or, written};
 
-/// A node whose every input and action is written down, if there is a recorder.
+/// A node whose every input and action is written down, if there is a recorder. The methods are the node's own.
 #[derive(Debug)]
-pub(crate) struct Tapped {
+pub struct Tapped {
     node: Node,
     recorder: Option<Recorder>,
 }
 
 impl Tapped {
-    pub(crate) const fn new(node: Node, recorder: Option<Recorder>) -> Self {
+    /// A fresh node, and the recorder that has [begun](Recorder::begin) with its configuration.
+    pub const fn new(node: Node, recorder: Option<Recorder>) -> Self {
         Self { node, recorder }
     }
 
     /// The node, for what changes nothing.
-    pub(crate) const fn node(&self) -> &Node {
+    pub const fn node(&self) -> &Node {
         &self.node
     }
 
-    pub(crate) fn handle_datagram(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        from: SocketAddr,
-        bytes: &mut [u8],
-    ) {
+    /// [`Node::handle_datagram`].
+    pub fn handle_datagram(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, bytes: &mut [u8]) {
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!(
                 "datagram {} {local} {from} {}",
@@ -47,7 +43,8 @@ impl Tapped {
         self.node.handle_datagram(now, local, from, bytes);
     }
 
-    pub(crate) fn accept(&mut self, now: Instant, from: SocketAddr) -> ConnId {
+    /// [`Node::accept`].
+    pub fn accept(&mut self, now: Instant, from: SocketAddr) -> ConnId {
         let conn = self.node.accept(now, from);
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!("accepted {} {conn} {from}", now.as_nanos()));
@@ -55,7 +52,8 @@ impl Tapped {
         conn
     }
 
-    pub(crate) fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
+    /// [`Node::handle_bytes`].
+    pub fn handle_bytes(&mut self, now: Instant, conn: ConnId, bytes: &mut [u8]) -> usize {
         let before = self.recorder.is_some().then(|| hex::encode(&*bytes));
         let taken = self.node.handle_bytes(now, conn, bytes);
         if let Some((recorder, before)) = self.recorder.as_mut().zip(before) {
@@ -64,7 +62,8 @@ impl Tapped {
         taken
     }
 
-    pub(crate) fn handle_event(&mut self, now: Instant, event: Event<'_>) {
+    /// [`Node::handle_event`].
+    pub fn handle_event(&mut self, now: Instant, event: Event<'_>) {
         if let Some(recorder) = &mut self.recorder {
             let at = now.as_nanos();
             match event {
@@ -84,14 +83,16 @@ impl Tapped {
         self.node.handle_event(now, event);
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// [`Node::handle_timeout`].
+    pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!("timeout {}", now.as_nanos()));
         }
         self.node.handle_timeout(now);
     }
 
-    pub(crate) fn request(&mut self, now: Instant, command: Command) -> Result<RequestId, RequestError> {
+    /// [`Node::request`].
+    pub fn request(&mut self, now: Instant, command: Command) -> Result<RequestId, RequestError> {
         if let Some(recorder) = &mut self.recorder {
             let at = now.as_nanos();
             match &command {
@@ -120,7 +121,8 @@ impl Tapped {
         self.node.request(now, command)
     }
 
-    pub(crate) fn open_stream(
+    /// [`Node::open_stream`].
+    pub fn open_stream(
         &mut self,
         now: Instant,
         peer: PeerId,
@@ -133,7 +135,8 @@ impl Tapped {
         self.node.open_stream(now, peer, protocol)
     }
 
-    pub(crate) fn write_stream(
+    /// [`Node::write_stream`].
+    pub fn write_stream(
         &mut self,
         now: Instant,
         stream: StreamId,
@@ -153,27 +156,32 @@ impl Tapped {
         result
     }
 
-    pub(crate) fn take(&mut self, stream: StreamId, n: usize) {
+    /// [`Node::take`].
+    pub fn take(&mut self, stream: StreamId, n: usize) {
         self.stream_line("take", stream, &n.to_string());
         self.node.take(stream, n);
     }
 
-    pub(crate) fn release(&mut self, stream: StreamId, n: usize) {
+    /// [`Node::release`].
+    pub fn release(&mut self, stream: StreamId, n: usize) {
         self.stream_line("release", stream, &n.to_string());
         self.node.release(stream, n);
     }
 
-    pub(crate) fn finish_stream(&mut self, stream: StreamId) {
+    /// [`Node::finish_stream`].
+    pub fn finish_stream(&mut self, stream: StreamId) {
         self.stream_line("finish", stream, "");
         self.node.finish_stream(stream);
     }
 
-    pub(crate) fn reset_stream(&mut self, stream: StreamId) {
+    /// [`Node::reset_stream`].
+    pub fn reset_stream(&mut self, stream: StreamId) {
         self.stream_line("reset", stream, "");
         self.node.reset_stream(stream);
     }
 
-    pub(crate) fn limit_stream(&mut self, now: Instant, stream: StreamId, time: Option<Duration>) {
+    /// [`Node::limit_stream`].
+    pub fn limit_stream(&mut self, now: Instant, stream: StreamId, time: Option<Duration>) {
         if let Some(recorder) = &mut self.recorder {
             let time = or(time.map(|time| time.as_nanos()));
             recorder.line(format_args!("limit {} {stream} {time}", now.as_nanos()));
@@ -188,7 +196,8 @@ impl Tapped {
         }
     }
 
-    pub(crate) fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
+    /// [`Node::poll`].
+    pub fn poll(&mut self, now: Instant, buf: &mut [u8]) -> Action {
         let action = self.node.poll(now, buf);
         if let Some(recorder) = &mut self.recorder {
             recorder.line(format_args!("poll {} {}", now.as_nanos(), hash(&action, buf)));

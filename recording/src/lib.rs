@@ -1,8 +1,43 @@
 //! What a node was told and what it did, written down, so that the same can be had again without a network.
 //!
-//! A [`Recorder`] given to [`start_recorded`](crate::start_recorded) writes a line for everything that goes into
-//! the node, with its time, and the hash of every action that comes out. [`replay`] feeds the same into a fresh
-//! node and compares action by action: a bug seen once in the wild is seen again as often as one likes.
+//! A [`Recorder`] given to an adapter's `start_recorded` (it is the same in `coracle-tokio` and `coracle-async-std`)
+//! writes a line for everything that goes into the node, with its time, and the hash of every action that comes
+//! out. [`replay`] feeds the same into a fresh node and compares action by action: a bug seen once in the wild is
+//! seen again as often as one likes.
+//!
+//! ```no_run
+//! use coracle_core::crypto::SecretKey;
+//! use std::{fs::File, io::BufReader};
+//!
+//! fn again(key: SecretKey) -> Result<(), Box<dyn std::error::Error>> {
+//!     let recording = BufReader::new(File::open("node.recording")?);
+//!     // An error names the first line at which the node now does something else.
+//!     let same = coracle_recording::replay(recording, key)?;
+//!     println!("{} actions, each the same as then", same.actions);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A driver of one's own keeps its node in [`Tapped`], which has the node's own methods:
+//!
+//! ```
+//! use coracle_core::{crypto::SecretKey, node::{Config, Node}, rng::Seed, time::Instant};
+//! use coracle_recording::{Recorder, Tapped};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (key, seed) = (SecretKey::from_bytes(&[1; 32])?, [2; 32]);
+//! # let members = vec![];
+//! let mut config = Config::new(key, Seed::new([0; 32]), members);
+//! let mut recorder = Recorder::new(std::io::sink(), seed);
+//! let now = Instant::ZERO;
+//! recorder.begin(&mut config, now); // the seed is the recorder's now
+//! # config.members.push(coracle_core::cluster::MemberConfig::new(
+//! #     coracle_core::crypto::Crypto::public_key(&coracle_core::crypto::RustCrypto, &SecretKey::from_bytes(&[1; 32])?)));
+//! let mut node = Tapped::new(Node::new(now, config)?, Some(recorder));
+//! node.handle_timeout(now); // and so on
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! **A recording is a secret.** It holds the seed, from which the session keys of that run follow, though not the
 //! node's own key, which [`replay`] has to be given. A discovery configuration other than the default is not
@@ -26,7 +61,7 @@ use coracle_core::{
 use tracing::error;
 
 pub use replay::{ReplayError, Replayed, replay};
-pub(crate) use tap::Tapped;
+pub use tap::Tapped;
 
 /// The first line of every recording.
 const MAGIC: &str = "coracle-recording 1";
@@ -47,8 +82,8 @@ impl Recorder {
         Self { out: Some(Box::new(out)), seed }
     }
 
-    /// Puts the seed into the configuration, and writes all of it down but the key.
-    pub(crate) fn begin(&mut self, config: &mut Config, now: Instant) {
+    /// Puts the seed into the configuration, and writes all of it down but the key: before the node is made of it.
+    pub fn begin(&mut self, config: &mut Config, now: Instant) {
         config.seed = Seed::new(self.seed);
         let (bound, configured) = (&config.bound, &config.configured);
         let mut text = format!("{MAGIC}\nseed {}\n", hex::encode(self.seed));

@@ -5,25 +5,24 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use super::adapter::{
+    self, Listen, NoStore, Sockets,
+    recording::{Recorder, ReplayError, replay},
+};
+use super::{
+    mesh::{listen_at, lock_config, lock_record},
+    node::{Running, peer_id, secret},
+};
 use coracle_core::{
     cluster::MemberConfig,
     node::{Command, Config},
-};
-use coracle_tokio::{
-    Listen, NoStore, Sockets,
-    recording::{Recorder, ReplayError, replay},
-};
-
-use super::suite::{
-    mesh::{listen_at, lock_config, lock_record},
-    node::{Running, peer_id, secret},
 };
 
 /// A node of which everything that it is told and does is written down.
 fn start_recorded(config: Config, listen: &Listen, recorder: Recorder) -> Running {
     let sockets = Sockets::bind(listen).unwrap();
     let tcp = sockets.tcp_addresses().collect();
-    Running::of(coracle_tokio::start_recorded(sockets, config, NoStore, recorder).unwrap(), tcp)
+    Running::of(adapter::start_recorded(sockets, config, NoStore, recorder).unwrap(), tcp)
 }
 
 /// A file that the test can read afterwards.
@@ -74,7 +73,7 @@ async fn record_a_mesh() -> Vec<String> {
     files.iter().map(|file| String::from_utf8(file.0.lock().unwrap().clone()).unwrap()).collect()
 }
 
-#[tokio::test]
+#[adapter::test]
 async fn a_recorded_mesh_does_the_same_again() {
     for (number, text) in (1_u8..).zip(record_a_mesh().await) {
         let replayed = replay(text.as_bytes(), secret(number)).unwrap();
