@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Bytes on the heap of a machine with this configuration.
-pub(crate) fn heap(config: Config) -> f64 {
+fn heap(config: Config) -> f64 {
     let record = record(&identity::<RustCrypto>(1), 1, 1);
     let mut made = None;
     let info = allocation_counter::measure(|| made = Some(Discovery::new(config, &record, rng(1))));
@@ -21,20 +21,50 @@ pub(crate) fn heap(config: Config) -> f64 {
 }
 
 /// The limits of the crate `discv5`, as far as it has any: 16 nodes in each of the 17 buckets that can be full
-/// in practice and one that waits, 1,000 sessions; and of the rest what a node uses that does not serve a crowd.
-pub(crate) fn equal_limits() -> Config {
+/// in practice and one that waits. It takes memory for all else as it comes; ours has room for what a cluster of
+/// sixteen needs.
+fn equal_limits() -> Config {
     Config {
         nodes: 17 * 17,
-        sessions: 1_000,
-        challenges: 64,
+        sessions: 128,
+        challenges: 32,
         prefixes: 64,
         verified_records: 256,
         requests: 32,
         responses: 16,
         lookups: 2,
         talks: 4,
+        events: 16,
         ..Config::default()
     }
+}
+
+/// What each limit costs, in bytes for each that it allows.
+fn places() {
+    let sets: [(&str, fn(&mut Config, usize)); 10] = [
+        ("nodes", |config, n| config.nodes = n),
+        ("sessions", |config, n| config.sessions = n),
+        ("challenges", |config, n| config.challenges = n),
+        ("prefixes", |config, n| config.prefixes = n),
+        ("verified_records", |config, n| config.verified_records = n),
+        ("requests", |config, n| config.requests = n),
+        ("responses", |config, n| config.responses = n),
+        ("lookups", |config, n| config.lookups = n),
+        ("talks", |config, n| config.talks = n),
+        ("events", |config, n| config.events = n),
+    ];
+    let lines: Vec<_> = sets
+        .into_iter()
+        .map(|(limit, set)| {
+            let with = |n| {
+                let mut config = Config::default();
+                set(&mut config, n);
+                heap(config)
+            };
+            vec![limit.to_owned(), number((with(2048) - with(1024)) / 1024.0)]
+        })
+        .collect();
+    print(&["limit", "bytes for each"], &lines);
 }
 
 /// Prints the table of sizes.
@@ -78,4 +108,6 @@ pub(crate) fn run() {
         ),
     ];
     print(&["what", "ours", "peer", "theirs", "ratio", "bar", "met"], &lines);
+    println!();
+    places();
 }

@@ -114,7 +114,7 @@ impl Row {
                 peer.clone(),
                 time(theirs.ns),
                 format!("{ratio:.3}"),
-                format!("{bar}"),
+                if bar.is_finite() { format!("{bar}") } else { "none".to_owned() },
                 met.to_owned(),
                 both(ours.allocations.count, theirs.allocations.count),
                 both(ours.allocations.bytes, theirs.allocations.bytes),

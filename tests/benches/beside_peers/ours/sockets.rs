@@ -41,10 +41,12 @@ impl<B: Backend> Socketed<B> {
                     let _ = self.socket.send_to(&buf[..len], to).await;
                 }
             }
-            while let Some(event) = self.host.discovery.poll_event() {
+            if let Some(event) = self.host.discovery.poll_event() {
                 if on_event(&mut self.host.discovery, event) {
                     return;
                 }
+                // What that made it owe goes out first.
+                continue;
             }
             match self.socket.try_recv_from(&mut buf) {
                 Ok((len, from)) => self.host.handle(now, from, &mut buf[..len]),
@@ -127,7 +129,8 @@ pub(crate) fn handshakes<B: Backend>() -> Op {
 /// TALK requests of which so many are in flight, in a session that there is.
 pub(crate) fn talks<B: Backend>(in_flight: usize) -> Op {
     let runtime = runtime();
-    let config = Config { talks: in_flight.max(16), ..Config::default() };
+    // The last answer is kept until the next event is polled.
+    let config = Config { talks: in_flight + 16, ..Config::default() };
     let (mut client, server) = runtime.block_on(async {
         let server = Socketed::<B>::new(1, config.clone()).await;
         let record = server.host.discovery.local_record().clone();
