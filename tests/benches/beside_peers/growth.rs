@@ -1,6 +1,8 @@
 //! What a packet and a timer cost as the node holds more: in instructions, without cryptography, which would
 //! hide the difference.
 
+use std::time::Duration;
+
 use coracle_core::{
     discovery::{
         Config,
@@ -34,23 +36,25 @@ const START: Instant = Instant::from_millis(1);
 /// Runs that are counted.
 const RUNS: u64 = 200;
 
-/// A node with so many sessions; peers of some of them.
-fn with_sessions(sessions: u32) -> (Node, Vec<Puppet<NullCrypto>>) {
+/// A node with so many sessions, peers of some of them, and when that was done.
+fn with_sessions(sessions: u32) -> (Node, Vec<Puppet<NullCrypto>>, Instant) {
     let mut host = Node::new(1, Config { sessions: sessions as usize, ..Config::default() });
     let each = (sessions / 8).max(1);
-    let mut puppets = Vec::new();
+    let (mut puppets, mut now) = (Vec::new(), START);
     for number in 0..sessions {
-        let puppet = Puppet::connect(2 + number, &mut host, START);
+        // One after the other: signature checks have a budget.
+        now = now + Duration::from_millis(10);
+        let puppet = Puppet::connect(2 + number, &mut host, now);
         if number % each == 0 {
             puppets.push(puppet);
         }
     }
-    (host, puppets)
+    (host, puppets, now)
 }
 
 /// A PING in a session, and its PONG.
 fn packet(sessions: u32) -> Op {
-    let (mut host, mut puppets) = with_sessions(sessions);
+    let (mut host, mut puppets, now) = with_sessions(sessions);
     assert_eq!(host.discovery.session_count(), sessions as usize);
     let mut turn = 0;
     Op::new(move || {
@@ -58,8 +62,8 @@ fn packet(sessions: u32) -> Op {
         let at = turn % puppets.len();
         let mut buf = [0; MAX_PACKET_SIZE];
         let len = ping(&mut puppets[at], &host, &mut buf);
-        host.handle(START, puppets[at].endpoint, &mut buf[..len]);
-        assert!(host.poll(START, &mut buf).is_some());
+        host.handle(now, puppets[at].endpoint, &mut buf[..len]);
+        assert!(host.poll(now, &mut buf).is_some());
     })
 }
 
