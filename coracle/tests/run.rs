@@ -103,13 +103,18 @@ impl Cluster {
     }
 
     fn run_over(&self, runtime: &str, index: usize, peers: &[&str]) -> Running {
+        let mut command = self.command(index, peers);
+        command.args(["--runtime", runtime]);
+        Running::start(command)
+    }
+
+    fn command(&self, index: usize, peers: &[&str]) -> Command {
         let mut command = coracle(&self.path(index));
         command.args(["--json", "run", "--verbose", "--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
-        command.args(["--runtime", runtime]);
         for peer in peers {
             command.args(["--peer", peer]);
         }
-        Running::start(command)
+        command
     }
 }
 
@@ -543,6 +548,54 @@ fn a_definition_is_followed_by_its_lock() {
         assert_eq!((&next["event"], &next["kind"]), (&"cluster_file".into(), &"lock".into()), "{next}");
         let next = node.next_of(&["ping", "channel_down", "member_removed", "member_added"]);
         assert_eq!(next["event"], "ping", "{next}");
+    }
+}
+
+/// What members run, how they call themselves, and whether their lock is this one; and that others show a record of
+/// this node with a higher number than its own, as after a lost store.
+#[test]
+fn what_members_say_is_told() {
+    let cluster = Cluster::new(3);
+    // One has another lock of the same operators, and one no lock yet.
+    cluster.put_lock(1, &cluster.lock_of(&[1, 0, 2]));
+    let lock: Value = serde_json::from_str(&cluster.lock).unwrap();
+    fs::remove_file(cluster.data_dir(2).cluster_lock()).unwrap();
+    fs::write(cluster.data_dir(2).cluster_definition(), lock["cluster_definition"].to_string()).unwrap();
+    let first = cluster.run(0, &[]);
+    let at = first.tcp();
+    let (seq, _) = first.published();
+    let elsewhere =
+        Addresses { ip4: Some([127, 0, 0, 1].into()), udp4: Some(9), tcp4: Some(9), ..Addresses::default() };
+    let identity = Identity::new(RustCrypto, cluster.keys[0].clone());
+    let lost = Builder::new().set_addresses(&elsewhere).unwrap().sign(seq + 1_000_000, &identity).unwrap();
+
+    let mut command = cluster.command(1, &[&at, &lost.to_string()]);
+    command.args(["--nickname", "the second"]);
+    let _second = Running::start(command);
+    let _third = cluster.run(2, &[&at]);
+    let (mut shown, mut published) = (Value::Null, Value::Null);
+    let (mut second, mut third) = (Value::Null, Value::Null);
+    let complete = |info: &Value| info["version"].as_str().is_some_and(|version| !version.is_empty());
+    while !(complete(&second) && complete(&third) && published.is_object()) {
+        let event = first.next_of(&["own_record_seen", "published", "peer_info"]);
+        let of = match event["event"].as_str() {
+            Some("own_record_seen") => &mut shown,
+            Some("published") => &mut published,
+            _ if event["peer"] == cluster.peer_id(1).to_string() => &mut second,
+            _ => &mut third,
+        };
+        *of = event;
+    }
+    assert_eq!((shown["seq"].as_u64(), shown["outcome"].as_str()), (Some(lost.seq()), Some("exceeded")));
+    assert_eq!(published["seq"].as_u64(), Some(lost.seq() + 1));
+    let software = concat!("coracle v", env!("CARGO_PKG_VERSION"));
+    for (info, operator, nickname, same_lock) in
+        [(second, "operator 2", "the second", Value::Bool(false)), (third, "operator 3", "", Value::Null)]
+    {
+        assert_eq!(info["operator"], operator, "{info}");
+        assert!(info["agent"].as_str().is_some_and(|agent| agent.starts_with("coracle/")), "{info}");
+        assert_eq!((info["version"].as_str(), info["nickname"].as_str()), (Some(software), Some(nickname)));
+        assert_eq!(info["same_lock"], same_lock, "{info}");
     }
 }
 

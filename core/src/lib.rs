@@ -130,3 +130,8 @@ pub mod rng;
 mod testing;
 pub mod time;
 pub mod wire;
+#[cfg(feature = "zoo")]
+#[doc(hidden)]
+pub mod zoo;
+#[cfg(not(feature = "zoo"))]
+mod zoo;

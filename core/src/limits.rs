@@ -77,6 +77,8 @@ pub const CHANNEL_STREAMS: usize = 128;
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// From a TCP connection until it must be a channel.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Two channels that came about within this time may have been dialled at one moment: then the dialler closes one.
+pub const SETTLE_TIME: Duration = Duration::from_secs(9);
 /// From the wish to close a channel in good order until it is closed in any.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time that the first record waits for the configured hostname's first answer.
@@ -99,6 +101,7 @@ pub const MAX_MEMBER_LOOKUPS: usize = 32;
 pub const NOTICES_BASE: usize = 32;
 
 const _: () = assert!(2 * MAX_PENDING_PER_SOURCE <= MAX_PENDING_INBOUND, "one source cannot take half");
+const _: () = assert!(SETTLE_TIME.as_nanos() >= DIAL_TIMEOUT.as_nanos() + HANDSHAKE_TIMEOUT.as_nanos());
 const _: () = assert!(DOUBT_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- handshake and channel ---
@@ -243,6 +246,8 @@ pub const MAX_CHALLENGE_CHECKS: u8 = 4;
 /// Messages that one session key encrypts before a new handshake is made; below 2³², so that the
 /// counter in a nonce never repeats.
 pub const MAX_SESSION_MESSAGES: u32 = 1 << 30;
+/// Ephemeral keys of discovery that are made ahead, while challenges are waited for.
+pub const EPHEMERALS_AHEAD: usize = 8;
 /// Nonces of received packets that a session remembers, to recognise what comes twice.
 pub const RECENT_NONCES: usize = 32;
 /// Sessions for each place for keys that are not in force any more, or not yet: few change their keys at one time.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use coracle_core::{
+    crypto::{Crypto, RustCrypto},
     id::PeerId,
     node::{
         Action, Command, ConnId, DialError, Event, Node, ProtocolId, RequestError, RequestId, StreamError,
@@ -15,19 +16,19 @@ use super::{Recorder, hash, info, list, member, or, written};
 
 /// A node whose every input and action is written down, if there is a recorder. The methods are the node's own.
 #[derive(Debug)]
-pub struct Tapped {
-    node: Node,
+pub struct Tapped<C: Crypto = RustCrypto> {
+    node: Node<C>,
     recorder: Option<Recorder>,
 }
 
-impl Tapped {
+impl<C: Crypto> Tapped<C> {
     /// A fresh node, and the recorder that has [begun](Recorder::begin) with its configuration.
-    pub const fn new(node: Node, recorder: Option<Recorder>) -> Self {
+    pub const fn new(node: Node<C>, recorder: Option<Recorder>) -> Self {
         Self { node, recorder }
     }
 
     /// The node, for what changes nothing.
-    pub const fn node(&self) -> &Node {
+    pub const fn node(&self) -> &Node<C> {
         &self.node
     }
 

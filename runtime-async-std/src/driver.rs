@@ -15,6 +15,7 @@ use async_std::{
     task,
 };
 use coracle_core::{
+    crypto::Crypto,
     limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
     node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
@@ -85,8 +86,8 @@ enum Woken {
 }
 
 /// Owns the node and everything that touches the system.
-pub(crate) struct Driver {
-    node: Tapped,
+pub(crate) struct Driver<C: Crypto> {
+    node: Tapped<C>,
     clock: Clock,
     sockets: Sockets,
     storage: Storage,
@@ -107,8 +108,8 @@ pub(crate) struct Driver {
     buf: Vec<u8>,
 }
 
-impl Driver {
-    pub(crate) fn spawn(node: Tapped, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
+impl<C: Crypto + Send + Sync + 'static> Driver<C> {
+    pub(crate) fn spawn(node: Tapped<C>, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = channel::bounded(64);
         let (mut notices, from_start) = async_broadcast::broadcast(1024);
         notices.set_overflow(true);

@@ -96,7 +96,10 @@ pub use peer_stream::{Gone, Incoming, OpenError, PeerStream};
 pub use sockets::{BindError, Listen, Sockets};
 pub use storage::NoStore;
 
-use coracle_core::node::{Config, ConfigError, Node, Store};
+use coracle_core::{
+    crypto::{Crypto, RustCrypto},
+    node::{Config, ConfigError, Node, Store},
+};
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -117,33 +120,52 @@ pub enum StartError {
 ///
 /// Dropping the handle, and every clone of it, shuts the node down in good order.
 pub fn start<S: Store>(sockets: Sockets, config: Config, store: S) -> Result<Handle, StartError> {
-    start_with(sockets, config, store, None)
+    start_with(RustCrypto, sockets, config, store)
+}
+
+/// The same with another cryptography, such as that of the crate `coracle-native-crypto`.
+pub fn start_with<C, S>(crypto: C, sockets: Sockets, config: Config, store: S) -> Result<Handle, StartError>
+where
+    C: Crypto + Send + Sync + 'static,
+    S: Store,
+{
+    spawn(crypto, sockets, config, store, None)
 }
 
 /// The same, and `recorder` writes down everything that the node is told and does. See [`recording`]: what it
 /// writes is a secret, and large.
-pub fn start_recorded<S: Store>(
+pub fn start_recorded<C, S>(
+    crypto: C,
     sockets: Sockets,
     config: Config,
     store: S,
     recorder: recording::Recorder,
-) -> Result<Handle, StartError> {
-    start_with(sockets, config, store, Some(recorder))
+) -> Result<Handle, StartError>
+where
+    C: Crypto + Send + Sync + 'static,
+    S: Store,
+{
+    spawn(crypto, sockets, config, store, Some(recorder))
 }
 
-fn start_with<S: Store>(
+fn spawn<C, S>(
+    crypto: C,
     sockets: Sockets,
     mut config: Config,
     store: S,
     mut recorder: Option<recording::Recorder>,
-) -> Result<Handle, StartError> {
+) -> Result<Handle, StartError>
+where
+    C: Crypto + Send + Sync + 'static,
+    S: Store,
+{
     config.bound = sockets.bound();
     let clock = driver::Clock::start();
     let now = clock.now();
     if let Some(recorder) = &mut recorder {
         recorder.begin(&mut config, now);
     }
-    let node = recording::Tapped::new(Node::new(now, config)?, recorder);
+    let node = recording::Tapped::new(Node::with_crypto(now, config, crypto)?, recorder);
     let storage = storage::Storage::start(store).map_err(StartError::Thread)?;
     Ok(driver::Driver::spawn(node, sockets, storage, clock))
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use coracle_core::{
+    crypto::Crypto,
     limits::{CHANNEL_READ_SIZE, MAX_NEGOTIATING_STREAMS, MAX_PACKET_SIZE},
     node::{Action, Command, ConnId, Event, Notice, ResolveId, StreamId},
     time::Instant,
@@ -81,8 +82,8 @@ enum Woken {
 }
 
 /// Owns the node and everything that touches the system.
-pub(crate) struct Driver {
-    node: Tapped,
+pub(crate) struct Driver<C: Crypto> {
+    node: Tapped<C>,
     clock: Clock,
     sockets: Sockets,
     storage: Storage,
@@ -103,8 +104,8 @@ pub(crate) struct Driver {
     buf: Vec<u8>,
 }
 
-impl Driver {
-    pub(crate) fn spawn(node: Tapped, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
+impl<C: Crypto + Send + Sync + 'static> Driver<C> {
+    pub(crate) fn spawn(node: Tapped<C>, sockets: Sockets, storage: Storage, clock: Clock) -> Handle {
         let (to, messages) = mpsc::channel(64);
         let (notices, from_start) = broadcast::channel(1024);
         let subscribe = notices.downgrade();

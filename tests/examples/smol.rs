@@ -23,7 +23,6 @@ enum Input {
     /// None at all: the connection is over.
     Bytes(ConnId, Vec<u8>),
     Written(ConnId),
-    Timeout,
 }
 
 struct Connection {
@@ -35,56 +34,59 @@ struct Connection {
 
 struct Host {
     node: Node,
-    start: std::time::Instant,
+    clock: setup::Clock,
     udp: net::UdpSocket,
     connections: BTreeMap<ConnId, Connection>,
     to_loop: channel::Sender<Input>,
+    done: setup::Done,
     buf: Vec<u8>,
 }
 
 fn main() -> io::Result<()> {
-    smol::block_on(async {
-        let (done, both) = channel::bounded(2);
-        for (config, udp, listener) in setup::two()? {
-            let node = Node::new(Instant::ZERO, config).map_err(io::Error::other)?;
-            smol::spawn(run(node, udp.try_into()?, listener.try_into()?, done.clone())).detach();
-        }
-        println!("{} has a channel and an answered ping", both.recv().await.map_err(io::Error::other)?);
-        println!("{} has a channel and an answered ping", both.recv().await.map_err(io::Error::other)?);
+    setup::two(|node, clock, udp, listener, done| {
+        let (udp, listener) = (net::UdpSocket::try_from(udp)?, net::TcpListener::try_from(listener)?);
+        let (to_loop, inputs) = channel::bounded(64);
+        smol::spawn(datagrams(udp.clone(), to_loop.clone())).detach();
+        smol::spawn(accept(listener, to_loop.clone())).detach();
+        let (connections, buf) = (BTreeMap::new(), vec![0; CHANNEL_READ_SIZE]);
+        smol::spawn(Host { node, clock, udp, connections, to_loop, done, buf }.run(inputs)).detach();
         Ok(())
     })
 }
 
-async fn run(node: Node, udp: net::UdpSocket, listener: net::TcpListener, done: channel::Sender<String>) {
-    let (to_loop, inputs) = channel::bounded(64);
-    smol::spawn(datagrams(udp.clone(), to_loop.clone())).detach();
-    smol::spawn(accept(listener, to_loop.clone())).detach();
-    let (start, connections, buf) = (std::time::Instant::now(), BTreeMap::new(), vec![0; CHANNEL_READ_SIZE]);
-    let mut host = Host { node, start, udp, connections, to_loop, buf };
+async fn datagrams(udp: net::UdpSocket, to_loop: channel::Sender<Input>) -> io::Result<()> {
+    let mut packet = [0; MAX_PACKET_SIZE];
     loop {
-        let (deadline, answered) = host.act();
-        if answered {
-            let _ = done.try_send(host.node.identity().peer_id().to_string());
-        }
-        let wait = deadline.map(|at| at.since(host.now()));
-        let timeout = async {
-            wait.map_or_else(Timer::never, Timer::after).await;
-            Input::Timeout
-        };
-        let input = async { inputs.recv().await.unwrap_or(Input::Timeout) };
-        host.handle(future::or(input, timeout).await);
+        let (len, from) = udp.recv_from(&mut packet).await?;
+        let _ = to_loop.send(Input::Datagram(from, packet[..len].to_vec())).await;
+    }
+}
+
+async fn accept(listener: net::TcpListener, to_loop: channel::Sender<Input>) -> io::Result<()> {
+    loop {
+        let (stream, from) = listener.accept().await?;
+        let _ = to_loop.send(Input::Accepted(stream, from)).await;
     }
 }
 
 impl Host {
-    fn now(&self) -> Instant {
-        Instant::from_nanos(self.start.elapsed().as_nanos() as u64)
+    async fn run(mut self, inputs: channel::Receiver<Input>) {
+        loop {
+            let wait = self.act().map(|at| at.since(self.clock.now()));
+            let timeout = async {
+                wait.map_or_else(Timer::never, Timer::after).await;
+                None
+            };
+            match future::or(async { inputs.recv().await.ok() }, timeout).await {
+                Some(input) => self.handle(input),
+                None => self.node.handle_timeout(self.clock.now()),
+            }
+        }
     }
 
     fn handle(&mut self, input: Input) {
-        let now = self.now();
+        let now = self.clock.now();
         match input {
-            Input::Timeout => self.node.handle_timeout(now),
             Input::Datagram(from, mut bytes) => self.node.handle_datagram(now, from, from, &mut bytes),
             Input::Accepted(stream, from) => {
                 let conn = self.node.accept(now, from);
@@ -120,13 +122,12 @@ impl Host {
 
     /// Offers what was received, and reads on.
     fn offer(&mut self, conn: ConnId) {
-        let now = self.now();
+        let (now, to_loop) = (self.clock.now(), self.to_loop.clone());
         let Some(Connection { stream, reading, received }) = self.connections.get_mut(&conn) else { return };
         received.offer(|bytes| self.node.handle_bytes(now, conn, bytes));
         if reading.is_none() && received.has_room() {
-            let (mut stream, to_loop) = (stream.clone(), self.to_loop.clone());
+            let (mut stream, mut chunk) = (stream.clone(), vec![0; 16 * 1024]);
             *reading = Some(smol::spawn(async move {
-                let mut chunk = vec![0; 16 * 1024];
                 let len = stream.read(&mut chunk).await.unwrap_or(0);
                 chunk.truncate(len);
                 let _ = to_loop.send(Input::Bytes(conn, chunk)).await;
@@ -134,11 +135,10 @@ impl Host {
         }
     }
 
-    /// Does what the node says until it says "wait": until when. And whether a ping was answered.
-    fn act(&mut self) -> (Option<Instant>, bool) {
-        let mut answered = false;
+    /// Does what the node says until it says "wait": until when.
+    fn act(&mut self) -> Option<Instant> {
         loop {
-            let (now, to_loop) = (self.now(), self.to_loop.clone());
+            let (now, to_loop) = (self.clock.now(), self.to_loop.clone());
             match self.node.poll(now, &mut self.buf) {
                 Action::Send { to, len } => {
                     let (udp, bytes) = (self.udp.clone(), self.buf[..len].to_vec());
@@ -151,33 +151,16 @@ impl Host {
                 Action::Write { conn, len } => {
                     let Some(connection) = self.connections.get(&conn) else { continue };
                     let (mut stream, bytes) = (connection.stream.clone(), self.buf[..len].to_vec());
-                    smol::spawn(async move {
-                        // A connection that broke is told by its reader.
-                        let _ = stream.write_all(&bytes).await;
-                        to_loop.send(Input::Written(conn)).await
-                    })
-                    .detach();
+                    // A connection that broke is told by its reader.
+                    let write = async move { stream.write_all(&bytes).await.map_or((), |()| ()) };
+                    smol::spawn(async move { (write.await, to_loop.send(Input::Written(conn)).await) })
+                        .detach();
                 }
                 Action::Close { conn } => drop(self.connections.remove(&conn)),
                 Action::Resume { conn } => self.offer(conn),
-                Action::Wait(deadline) => return (deadline, answered),
-                other => answered |= setup::elsewhere(&mut self.node, now, other),
+                Action::Wait(deadline) => return deadline,
+                other => setup::elsewhere(&mut self.node, now, other, &self.done),
             }
         }
-    }
-}
-
-async fn datagrams(udp: net::UdpSocket, to_loop: channel::Sender<Input>) -> io::Result<()> {
-    let mut packet = [0; MAX_PACKET_SIZE];
-    loop {
-        let (len, from) = udp.recv_from(&mut packet).await?;
-        let _ = to_loop.send(Input::Datagram(from, packet[..len].to_vec())).await;
-    }
-}
-
-async fn accept(listener: net::TcpListener, to_loop: channel::Sender<Input>) -> io::Result<()> {
-    loop {
-        let (stream, from) = listener.accept().await?;
-        let _ = to_loop.send(Input::Accepted(stream, from)).await;
     }
 }

@@ -218,7 +218,7 @@ impl Cluster {
     pub fn gap(&self) -> Option<String> {
         for position in self.honest() {
             if self.member(position).is_none() {
-                return Some(format!("member {position} is down"));
+                return Some(format!("operator {position} is down"));
             }
         }
         for left in self.honest() {
@@ -241,18 +241,21 @@ impl Cluster {
                 let (count, why) = (view.channels, view.reachability);
                 let record = view.record.map(|record| (record.seq(), *record.addresses()));
                 return Some(format!(
-                    "{here} has {count} channels with {there} ({why:?}, rtt {rtt:?}, its record {record:?})"
+                    "operator {here} has {count} channels with operator {there} ({why:?}, rtt {rtt:?}, its record {record:?})"
                 ));
             }
             let conn = view.channel?.conn;
             let ping = self.book().pings.get(&(self.nodes[here], self.peer(there), conn)).copied();
             if ping.is_none_or(|at| at < self.since) {
-                return Some(format!("{there} has not answered {here} lately on {conn}: {ping:?}"));
+                return Some(format!(
+                    "operator {there} has not answered operator {here} lately on {conn}: {ping:?}"
+                ));
             }
             streams.push(node.channel_stream(&self.peer(there))?);
         }
         let same = streams[0].peer() == streams[1];
-        (!same).then(|| format!("{left} and {right} do not use the same channel: {streams:?}"))
+        (!same)
+            .then(|| format!("operator {left} and operator {right} do not use the same channel: {streams:?}"))
     }
 
     /// Lets this much time pass.

@@ -45,6 +45,9 @@ pub struct Lies {
     pub told: Told,
 }
 
+/// Records by the key of their owner and their length.
+type Old = BTreeMap<([u8; 33], usize), Vec<u8>>;
+
 /// One start of a liar.
 #[derive(Debug)]
 pub struct Liar {
@@ -53,7 +56,7 @@ pub struct Liar {
     secret: [u8; 32],
     key: [u8; 33],
     /// The first record of each length that it had of each key.
-    old: RefCell<BTreeMap<([u8; 33], usize), Vec<u8>>>,
+    old: RefCell<Old>,
     claims: Cell<Nanos>,
     read: RefCell<BTreeMap<StreamId, u64>>,
 }

@@ -14,7 +14,8 @@
 //!   page;
 //! - [`raw_peer`]: a discv5 peer with a codec of its own, that can say anything;
 //! - [`search`]: a search through every order of events of a small world;
-//! - `symbolic`, `worlds`: cryptography as terms, and the small worlds over it. Only with the feature `symbolic`.
+//! - `symbolic`, `worlds`: cryptography as terms, and the small worlds over it. Only with the feature `symbolic`, and in the
+//!   unit tests.
 
 pub mod cluster;
 pub mod golden;
@@ -32,8 +33,8 @@ pub mod shrink;
 pub mod sim_node;
 pub mod slots;
 pub mod story;
-#[cfg(feature = "symbolic")]
+#[cfg(any(test, feature = "symbolic"))]
 pub mod symbolic;
 pub mod wire;
-#[cfg(feature = "symbolic")]
+#[cfg(any(test, feature = "symbolic"))]
 pub mod worlds;

@@ -4,17 +4,20 @@
 //!   E3: what is published is on the node's disk, or is the lock file's record. Both hold on the condition that
 //!   confirmed writes survive: after the loss of a database, and for two processes with one key, they hold for what
 //!   that database (that process) published, and for the key again once the node has gone above everything (E5);
+//!   What the others remember and a node adopts is what its key has published, and comes into force;
 //! - C1: a channel is only ever with a member, and with the one whose key the other end really has; who is removed
 //!   is cut off in the same step;
 //! - C3: the database of a node never goes back, and never loses an entry;
 //! - N3: whoever is no member hears nothing after its handshake; N5: a (key, nonce) pair seals one message;
 //! - E7: no honest node publishes the address that liars name;
 //! - D1, D2: what is sent to an endpoint that never answered stays within what came from it and a budget
-//!   ([`ledger`]); C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
+//!   ([`ledger`]); R2, E7: records of others only go forward, and an address is one's own or was seen ([`records`]);
+//!   C4: two nodes never close each other's channels as duplicates ([`channels`]); B1: no table grows beyond its bound ([`bounds`]).
 
 pub mod bounds;
 pub mod channels;
 pub mod ledger;
+pub mod records;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +28,7 @@ use coracle_core::crypto::PublicKey;
 use coracle_core::id::PeerId;
 use coracle_core::node::{ConnId, Failure, Notice, RequestError};
 use coracle_core::record::Record;
+use coracle_core::refresh::OwnSeen;
 use coracle_sim::{Cause, Event, Nanos, NodeId, Output, Sim, Step};
 
 use crate::cluster::Actor;
@@ -32,6 +36,7 @@ use crate::liar::FALSE_ADDRESS;
 use crate::nonces::Nonces;
 use crate::observers::channels::Channels;
 use crate::observers::ledger::Ledger;
+use crate::observers::records::Records;
 use crate::sim_node::{OWN, Seen, decode_peer, decode_record, peer_key};
 use crate::slots;
 
@@ -95,6 +100,8 @@ pub struct Book {
     pub channels: Channels,
     /// Bytes by endpoint.
     pub ledger: Ledger,
+    /// What each node has of the others.
+    pub records: Records,
     /// Nodes whose database was lost once.
     pub databases_lost: BTreeSet<NodeId>,
     /// Keys that two processes had once.
@@ -107,6 +114,8 @@ pub struct Book {
     pub untold: BTreeSet<NodeId>,
     /// Nodes that lost their database and have not gone above what they published before.
     behind: BTreeSet<NodeId>,
+    /// Numbers that a node has adopted from others and not yet published.
+    pub adopting: BTreeMap<NodeId, u64>,
     /// What each node published since its database was there.
     own: BTreeMap<(NodeId, u64), Record>,
     contents: BTreeMap<(PeerId, u64), Record>,
@@ -154,6 +163,15 @@ impl Book {
             return Err(format!("E3: it published {} before that was stored", record.seq()));
         }
         let (peer, seq) = (record.peer_id(), record.seq());
+        let said =
+            |known: &Record| known.peer_id() == peer && known.addresses().ip4 == record.addresses().ip4;
+        let before = entry.lock_record.as_ref().is_some_and(said)
+            || self.publications.iter().any(|(_, known)| said(known));
+        let members = self.entries.iter().filter(|(_, entry)| entry.lock_record.is_some());
+        let members: Vec<_> =
+            members.map(|(node, entry)| (PeerId::from_public_key(&entry.public_key), *node)).collect();
+        self.records.publish(node, record, before, &members)?;
+        self.adopted(node, record)?;
         self.publications.push((node, record.clone()));
         let before = self.own.range((node, 0)..=(node, u64::MAX)).next_back().map_or(0, |((_, seq), _)| *seq);
         if seq < before {
@@ -178,6 +196,20 @@ impl Book {
             return Err(format!("E2: {seq} stands for two contents"));
         }
         Ok(())
+    }
+
+    /// E5: what was adopted from others is what comes into force next, or something above it.
+    fn adopted(&mut self, node: NodeId, record: &Record) -> Result<(), String> {
+        let Some(owed) = self.adopting.remove(&node) else { return Ok(()) };
+        let mut published = self.publications.iter().map(|(_, published)| published);
+        let seq = record.seq();
+        if seq < owed {
+            Err(format!("E5: it adopted {owed} and published {seq}"))
+        } else if seq == owed && !published.any(|before| before.seq() == seq && before.same_content(record)) {
+            Err(format!("E5: it adopted {owed}, which its key had never published"))
+        } else {
+            Ok(())
+        }
     }
 
     fn look_at_disk(&mut self, sim: &Sim<Actor>, node: NodeId) -> Result<(), String> {
@@ -212,6 +244,17 @@ impl Book {
         }
     }
 
+    /// C1: nor are the channels left that they had.
+    fn hung_up(&self, node: NodeId) -> Result<(), String> {
+        let own = PeerId::from_public_key(&self.entries[&node].public_key);
+        match self.removed.iter().find(|peer| self.channels.has(node, **peer)) {
+            Some(peer) if !self.removed.contains(&own) && !self.untold.contains(&node) => {
+                Err(format!("C1: {peer} was removed, and keeps its channel"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn not_back(
         durable: &mut BTreeMap<(NodeId, Vec<u8>), u64>,
         node: NodeId,
@@ -237,6 +280,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
             return Ok(());
         }
         book.ledger.look(sim, step)?;
+        book.records.look(sim, step.node, &step.cause)?;
         bounds::look(sim, step.node)?;
         if let Some(cipher) = book.nonces.borrow().reused() {
             return Err(format!("N5: one key and nonce sealed two messages with {cipher}"));
@@ -247,6 +291,7 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
         if step.cause == Cause::Crash {
             book.channels.crash(step.node);
             book.pings.retain(|(node, ..), _| *node != step.node);
+            book.adopting.remove(&step.node);
         }
         if matches!(step.cause, Cause::Event(Event::Stored(_)) | Cause::Crash | Cause::Start(_)) {
             book.look_at_disk(sim, step.node)?;
@@ -255,6 +300,9 @@ pub fn watch(sim: &mut Sim<Actor>, book: &Rc<RefCell<Book>>) {
             if let Output::Observed(seen) = output {
                 look(book, sim, step, seen)?;
             }
+        }
+        if step.cause == Cause::Command && book.entries.contains_key(&step.node) {
+            book.hung_up(step.node)?;
         }
         Ok(())
     });
@@ -311,6 +359,10 @@ fn look(book: &mut Book, sim: &Sim<Actor>, step: &Step<'_, Seen>, seen: &Seen) -
         }
         Seen::Notice(Notice::Ping { peer, conn, .. }) => {
             book.pings.insert((node, *peer, *conn), at);
+        }
+        Seen::Notice(notice @ Notice::OwnRecordSeen { seq, outcome: OwnSeen::Adopted }) => {
+            book.adopting.insert(node, *seq);
+            book.notices.push((at, node, *notice));
         }
         Seen::Notice(notice) => book.notices.push((at, node, *notice)),
         Seen::IntruderHeard(bytes) => return Err(format!("N3: the intruder was told {bytes} bytes")),

@@ -101,7 +101,6 @@ impl Seen {
     }
 
     /// What went wrong, by name, beside what the simulator's own counters have.
-    #[must_use]
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
         let lies = Lie::ALL.map(Lie::name).into_iter().zip(self.lies);
         let others = [

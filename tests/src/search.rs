@@ -1,21 +1,21 @@
 //! A search through every order of events of a small world, for its whole state space.
 //!
 //! Purpose: where a simulation draws what happens, this tries all of it. A [`World`] says which steps are
-//! possible, takes one, and names its state; [`search`] walks through all states breadth first, so that a
-//! counterexample is as short as they come. Machines need not be copied or compared: a world is made anew and led
+//! possible, takes one, and names its state; [`search`] walks through all states, so that a counterexample is as
+//! short as they come. Machines need not be copied or compared: a world is made anew and led
 //! along the steps to a state, and a state is named by what every machine was fed, since the same inputs give the
 //! same machine. That is why this is our own and no library: the ones there are want states that can be cloned
 //! and hashed, and the code under search is the code that ships.
 //!
 //! A step may cost something (a lost packet, a doubled one); a search has a budget of such faults.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A world small enough to try everything in.
 pub trait World {
     /// One thing that may happen.
-    type Step: Clone + fmt::Debug;
+    type Step: Clone + fmt::Debug + Send + Sync;
 
     /// Everything that may happen now, with what it costs of the budget of faults. Nothing: the world is at rest.
     fn steps(&self) -> Vec<(Self::Step, u32)>;
@@ -42,7 +42,7 @@ pub struct Explored {
     pub edges: u64,
     /// States at rest, each settled.
     pub at_rest: u64,
-    /// The most steps from the start to a state.
+    /// The most steps of the cheapest and shortest way to a state.
     pub deepest: u32,
 }
 
@@ -73,66 +73,129 @@ impl<S: fmt::Debug> fmt::Display for Counterexample<S> {
 
 /// A state on the way: how it was reached.
 struct Visited<S> {
-    before: Option<usize>,
-    step: Option<S>,
+    state: u128,
+    before: Option<(usize, S)>,
     spent: u32,
     depth: u32,
 }
 
-/// Walks through all states that `start` leads to with at most `budget` faults.
+/// What one step led to: its cost, the name of the state behind it, and what is wrong there.
+struct Edge<S> {
+    step: S,
+    cost: u32,
+    state: u128,
+    checked: Result<(), String>,
+}
+
+/// What there is behind one state.
+struct Expanded<S> {
+    edges: Vec<Edge<S>>,
+    /// Of a world at rest: whether it can be used.
+    settled: Option<Result<(), String>>,
+}
+
+/// Fewer states than this are not worth a thread of their own.
+const WORTH_A_THREAD: usize = 32;
+/// Most states that are expanded before what was found is put together.
+const CHUNK: usize = 1 << 14;
+
+/// Walks through all states that `start` leads to with at most `budget` faults, on all cores.
+///
+/// States that need no fault come first, then those that need one, and so on, and among them those that are
+/// nearer: so each is entered once, and a counterexample has as few faults as there can be, and then as few steps.
+/// What is found does not depend on the number of cores.
 ///
 /// # Errors
 ///
-/// The first, and so the shortest, [`Counterexample`].
-pub fn search<W: World>(start: impl Fn() -> W, budget: u32) -> Result<Explored, Counterexample<W::Step>> {
+/// The first [`Counterexample`].
+pub fn search<W: World>(
+    start: impl Fn() -> W + Sync,
+    budget: u32,
+) -> Result<Explored, Counterexample<W::Step>> {
+    let first = start().state();
     let mut explored = Explored { states: 1, ..Explored::default() };
-    let mut visited = vec![Visited { before: None, step: None, spent: 0, depth: 0 }];
-    let mut seen = BTreeSet::from([(start().state(), 0)]);
-    let mut waiting = VecDeque::from([0]);
-    while let Some(at) = waiting.pop_front() {
-        let path = path_to(&visited, at);
-        let (spent, depth) = (visited[at].spent, visited[at].depth);
-        let steps = lead(&start, &path).steps();
-        if steps.is_empty() {
-            explored.at_rest += 1;
-            lead(&start, &path).settle().map_err(|problem| Counterexample {
-                steps: path.clone(),
-                problem,
-                explored,
-            })?;
-        }
-        for (step, cost) in steps {
-            if spent + cost > budget {
-                continue;
-            }
-            explored.edges += 1;
-            let mut world = lead(&start, &path);
-            world.take(&step);
-            if let Err(problem) = world.check() {
-                let steps = path.into_iter().chain([step]).collect();
-                return Err(Counterexample { steps, problem, explored });
-            }
-            if seen.insert((world.state(), spent + cost)) {
-                explored.states += 1;
-                explored.deepest = explored.deepest.max(depth + 1);
-                waiting.push_back(visited.len());
-                visited.push(Visited {
-                    before: Some(at),
-                    step: Some(step),
-                    spent: spent + cost,
-                    depth: depth + 1,
-                });
+    let mut visited = vec![Visited { state: first, before: None, spent: 0, depth: 0 }];
+    // The cheapest and shortest way to each state.
+    let mut best = BTreeMap::from([(first, 0)]);
+    let mut waiting = BTreeMap::from([((0, 0), vec![0])]);
+    while let Some(((spent, depth), mut all)) = waiting.pop_first() {
+        all.retain(|at| best.get(&visited[*at].state) == Some(at));
+        for entries in all.chunks(CHUNK) {
+            for (at, expanded) in entries.iter().zip(expand_all(&start, &visited, entries, budget)) {
+                if let Some(settled) = expanded.settled {
+                    explored.at_rest += 1;
+                    settled.map_err(|problem| Counterexample {
+                        steps: path_to(&visited, *at),
+                        problem,
+                        explored,
+                    })?;
+                }
+                explored.deepest = explored.deepest.max(depth);
+                for Edge { step, cost, state, checked } in expanded.edges {
+                    explored.edges += 1;
+                    if let Err(problem) = checked {
+                        let steps = path_to(&visited, *at).into_iter().chain([step]).collect();
+                        return Err(Counterexample { steps, problem, explored });
+                    }
+                    let (spent, depth) = (spent + cost, depth + 1);
+                    let known = best.get(&state).map(|known| &visited[*known]);
+                    explored.states += u64::from(known.is_none());
+                    if known.is_none_or(|known| (spent, depth) < (known.spent, known.depth)) {
+                        best.insert(state, visited.len());
+                        waiting.entry((spent, depth)).or_default().push(visited.len());
+                        visited.push(Visited { state, before: Some((*at, step)), spent, depth });
+                    }
+                }
             }
         }
     }
     Ok(explored)
 }
 
+/// Expands these states, in their order.
+fn expand_all<W: World>(
+    start: &(impl Fn() -> W + Sync),
+    visited: &[Visited<W::Step>],
+    entries: &[usize],
+    budget: u32,
+) -> Vec<Expanded<W::Step>> {
+    let one = |at: &usize| expand(start, &path_to(visited, *at), budget - visited[*at].spent);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(entries.len() / WORTH_A_THREAD).max(1);
+    if threads == 1 {
+        return entries.iter().map(one).collect();
+    }
+    std::thread::scope(|scope| {
+        let parts = entries.chunks(entries.len().div_ceil(threads));
+        let running: Vec<_> =
+            parts.map(|part| scope.spawn(move || part.iter().map(one).collect::<Vec<_>>())).collect();
+        running.into_iter().flat_map(|part| part.join().expect("a world does not panic")).collect()
+    })
+}
+
+/// Takes every step from one state, within what is left of the budget.
+fn expand<W: World>(start: &impl Fn() -> W, path: &[W::Step], left: u32) -> Expanded<W::Step> {
+    let world = lead(start, path);
+    let mut steps = world.steps();
+    if steps.is_empty() {
+        return Expanded { edges: Vec::new(), settled: Some(world.settle()) };
+    }
+    steps.retain(|(_, cost)| *cost <= left);
+    // The world that is there serves for the first step.
+    let mut there = Some(world);
+    let edges = steps.into_iter().map(|(step, cost)| {
+        let mut world = there.take().unwrap_or_else(|| lead(start, path));
+        world.take(&step);
+        Edge { step, cost, state: world.state(), checked: world.check() }
+    });
+    Expanded { edges: edges.collect(), settled: None }
+}
+
 fn path_to<S: Clone>(visited: &[Visited<S>], mut at: usize) -> Vec<S> {
     let mut path = Vec::with_capacity(visited[at].depth as usize);
-    while let (Some(step), Some(before)) = (&visited[at].step, visited[at].before) {
+    while let Some((before, step)) = &visited[at].before {
         path.push(step.clone());
-        at = before;
+        at = *before;
     }
     path.reverse();
     path

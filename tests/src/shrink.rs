@@ -24,10 +24,25 @@ pub struct Shrunk {
 
 /// Makes a plan smaller, with at most `budget` runs. `None` if it breaks no rule.
 ///
-/// `told` hears of every run: how many there were, and how many candidates were kept.
-pub fn shrink(plan: &Plan, budget: u64, mut told: impl FnMut(u64, u64)) -> Option<Shrunk> {
-    let failure = |plan: &Plan| run(plan, Options::default()).broken.map_or(Ok(()), Err);
-    let first = failure(plan).err()?;
+/// `told` hears of every run: how many there were, and how many candidates were kept. `kept` gets each of these at
+/// once, so that a shrinking that is cut short has been of use.
+pub fn shrink(
+    plan: &Plan,
+    budget: u64,
+    mut told: impl FnMut(u64, u64),
+    kept: impl Fn(&Plan),
+) -> Option<Shrunk> {
+    let first = run(plan, Options::default()).broken?;
+    let rule = first.invariant.clone();
+    let failure = |plan: &Plan| match run(plan, Options::default()).broken {
+        Some(broken) => {
+            if broken.invariant == rule {
+                kept(plan);
+            }
+            Err(broken)
+        }
+        None => Ok(()),
+    };
     let mut shrinker = Shrinker::new(budget).on_progress(|progress| told(progress.runs, progress.accepted));
     let coarse = shrinker.plan(plan.clone(), first, failure);
     // Now the faults that are left get numbers.

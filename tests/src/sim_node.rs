@@ -233,6 +233,11 @@ impl SimNode {
         self.conns.contains_key(&stream)
     }
 
+    /// Whether it is told when its address changes.
+    pub const fn notices_moves(&self) -> bool {
+        self.notices_moves
+    }
+
     pub(crate) fn handle_start(&mut self, cx: &mut Cx<'_>) {
         cx.bind(PORT);
         cx.listen(PORT);

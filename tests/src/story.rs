@@ -23,6 +23,8 @@ pub struct Story {
     pub lanes: Vec<Lane>,
     /// How many of them are operators.
     pub operators: usize,
+    /// Which of these lie: the mesh is the others'.
+    pub liars: Vec<usize>,
     /// When everything was healed, in microseconds like all times here.
     pub heal_us: u64,
     /// When the mesh was full after that.
@@ -57,6 +59,8 @@ pub struct BrokenRule {
     pub message: String,
     /// When.
     pub at_us: u64,
+    /// Which nodes it is about.
+    pub nodes: Vec<usize>,
 }
 
 /// Something that happened.

@@ -3,6 +3,8 @@
 use coracle_core::cluster::MemberConfig;
 use coracle_sim::{Choices, Faults, SECOND};
 use coracle_tests::cluster::{Cluster, home, record, secret};
+use coracle_tests::plan::{Liar, Lie, Plan, What};
+use coracle_tests::run::{Options, run};
 use coracle_tests::sim_node::{Plant, Setup};
 
 /// A life in which node 1 has this fault: what the observers say.
@@ -36,6 +38,22 @@ fn planted_faults_are_noticed() {
         println!("{plant:?}: {message}");
         assert!(message.starts_with(rule), "{plant:?}: {message}");
     }
+}
+
+/// As many liars as a quorum has move an honest member's address, and that is noticed; one fewer does not.
+#[test]
+fn a_quorum_of_liars_is_noticed() {
+    let lying = |liars: u8| {
+        let liar = |operator| Liar { operator: Some(operator), lies: vec![Lie::Votes] };
+        let plan = Plan { liars: (2..2 + liars).map(liar).collect(), ..Plan::quiet("votes", 1, 4) };
+        let plan = plan.with(5_000, What::Move { operator: 0 });
+        run(&Plan { unseen_moves: true, heal_ms: 20_000, ..plan }, Options::default())
+    };
+    let broken = lying(2).broken.expect("two of four are a quorum");
+    assert_eq!(broken.invariant, "E7", "{broken}");
+    let outvoted = lying(1);
+    assert!(outvoted.broken.is_none(), "{}", outvoted.broken.unwrap());
+    assert!(outvoted.seen.lies[0] > 0, "it told no lie");
 }
 
 /// Two processes with one key know nothing of each other's numbers.

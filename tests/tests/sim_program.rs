@@ -1,5 +1,6 @@
 //! The program `sim`, and what it rests on: the same plan gives the same run in every process and every build.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use coracle_tests::plan::{Plan, What, scenarios};
@@ -53,11 +54,33 @@ fn scenarios_show_what_they_are_about() {
     // One signs the very record again that it had lost; two say something else, and each goes above its old number once.
     let (lost, _) = seen("lost-database-1970", 1);
     assert_eq!((lost.databases_lost, lost.own_adopted, lost.own_exceeded), (3, 0, 2));
+    // What says the same as before under an older number is given up for what the others remember (rule E5).
+    let (number, _) = seen("lost-number", 1);
+    assert_eq!((number.databases_lost, number.own_adopted, number.own_exceeded), (1, 1, 0));
+    let (liars, _) = seen("liars", 1);
+    assert!(liars.lies.iter().all(|told| *told > 0), "{liars:?}");
+    assert!(liars.conflicts > 0, "nobody noticed two contents under one number");
     let (twins, _) = seen("twins", 1);
     assert!(twins.own_exceeded >= 1, "nobody said that another process has its key");
     assert_eq!(seen("membership", 1).0.removals, 2);
     let (_, nat) = seen("nat-full", 1);
     assert!(nat.nat_full > 0 && nat.nat_expired > 0, "{nat:?}");
+}
+
+/// Drawn plans bring every kind of fault that the simulator and the observers count. Few seeds that do, together;
+/// `sim campaign --operators 4 --seeds 0..200 --json` says of each seed what it saw, if others are needed.
+#[test]
+fn every_kind_of_fault_is_drawn() {
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for seed in [21, 41, 97, 113, 143, 162] {
+        let outcome = run(&Plan::drawn_for("operators-4", seed, 4), Options::default());
+        assert!(outcome.broken.is_none(), "operators-4:{seed}: {}", outcome.broken.unwrap());
+        for (fault, count) in outcome.counters.faults().chain(outcome.seen.faults()) {
+            *counts.entry(fault).or_default() += count;
+        }
+    }
+    let never: Vec<_> = counts.iter().filter(|(_, count)| **count == 0).collect();
+    assert!(never.is_empty(), "never seen: {never:?}");
 }
 
 /// Plans on which a fault, planted or not, once showed: small, and for ever right.

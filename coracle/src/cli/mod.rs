@@ -4,6 +4,7 @@ mod absence;
 mod acquaintance;
 mod create_cluster;
 mod create_enr;
+mod crypto;
 mod demo;
 mod enr;
 mod error;

@@ -25,6 +25,7 @@ use coracle_tokio::Listen;
 use serde_json::json;
 
 use super::{
+    crypto,
     error::CliError,
     events::{Names, Told, Weight},
     hint_names::HintNames,
@@ -121,12 +122,13 @@ pub(super) fn run(data_dir: &DataDir, arguments: &Arguments, out: &mut Output) -
             .collect();
         live.say(
             format!(
-                "{} of {} listens on {}",
+                "{} of {} listens on {}, with cryptography by {}",
                 names_own(&config, &names),
                 path.display(),
-                listening.join(" ")
+                listening.join(" "),
+                crypto::libraries()
             ),
-            json!({"event": "listening", "addresses": listening}),
+            json!({"event": "listening", "addresses": listening, "cryptography": crypto::libraries()}),
         )?;
         let store = DatabaseStore(Arc::clone(&database));
         let info = config.info.clone();

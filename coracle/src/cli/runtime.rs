@@ -9,6 +9,8 @@ use coracle_core::{
 use coracle_tokio::{BindError, Listen, StartError, Stopped};
 use tokio::sync::broadcast::{self, error::RecvError};
 
+use super::crypto;
+
 /// An adapter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Runtime {
@@ -59,9 +61,12 @@ impl Sockets {
 
     /// Starts a node. Must be called inside a tokio runtime.
     pub(super) fn start<S: Store>(self, config: Config, store: S) -> Result<Handle, StartError> {
+        let crypto = crypto::make();
         match self {
-            Self::Tokio(sockets) => coracle_tokio::start(sockets, config, store).map(Handle::Tokio),
-            Self::AsyncStd(sockets) => coracle_async_std::start(sockets, config, store)
+            Self::Tokio(sockets) => {
+                coracle_tokio::start_with(crypto, sockets, config, store).map(Handle::Tokio)
+            }
+            Self::AsyncStd(sockets) => coracle_async_std::start_with(crypto, sockets, config, store)
                 .map(Handle::AsyncStd)
                 .map_err(|error| match error {
                     coracle_async_std::StartError::Bind(error) => bind_error(error).into(),

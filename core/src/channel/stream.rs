@@ -12,6 +12,7 @@ use crate::{
     crypto::Crypto,
     limits::{YAMUX_WINDOW, YAMUX_WINDOW_UPDATE},
     time::{Instant, earlier},
+    zoo::{self, Bug},
 };
 
 /// One stream. All sizes are in bytes of data frames (yamux, "Flow Control").
@@ -271,9 +272,10 @@ impl Stream {
         if delta == 0 && !self.ack_owed {
             return;
         }
-        if out.header(Header::new(Kind::WindowUpdate, self.flags(), self.id, delta)) {
+        let given = if zoo::has(Bug::WindowLeaks) { delta / 2 } else { delta };
+        if out.header(Header::new(Kind::WindowUpdate, self.flags(), self.id, given)) {
             self.consumed -= delta;
-            self.receive_window = self.receive_window.saturating_add(delta);
+            self.receive_window = self.receive_window.saturating_add(given);
             self.ack_owed = false;
         }
     }

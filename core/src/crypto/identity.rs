@@ -63,6 +63,13 @@ impl<C: Crypto> Identity<C> {
         &self.mask
     }
 
+    /// Takes another node's id on, with this key.
+    #[cfg(test)]
+    pub(crate) fn pretend(&mut self, node_id: NodeId) {
+        self.node_id = node_id;
+        self.mask = packet_mask(&self.crypto, &node_id);
+    }
+
     /// Signs a digest with the node's key.
     pub fn sign(&self, digest: &[u8; 32]) -> Signature {
         self.crypto.sign(&self.secret, digest)

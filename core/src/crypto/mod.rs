@@ -25,10 +25,10 @@ pub struct AeadError;
 pub trait Crypto {
     /// An AES-128-GCM key made ready: with its round keys, and what its hash is computed with. Making one ready
     /// costs as much as encrypting a short message, so who uses a key often keeps it so.
-    type AesGcmKey: Send;
+    type AesGcmKey: Send + Sync;
 
     /// An AES-128 key made ready for [`Crypto::aes_ctr`].
-    type AesCtrKey: Send;
+    type AesCtrKey: Send + Sync;
 
     /// SHA-256 of the parts, concatenated.
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32];

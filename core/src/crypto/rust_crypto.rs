@@ -75,7 +75,9 @@ impl Crypto for RustCrypto {
     }
 
     fn decompress(&self, compressed: &[u8; 33]) -> Option<PublicKey> {
-        let key = k256::PublicKey::from_sec1_bytes(compressed).ok()?;
+        // k256 also reads the tag 5, a form without the sign of y that nobody else knows.
+        let key = compressed.first().filter(|tag| matches!(tag, 2 | 3));
+        let key = key.and_then(|_| k256::PublicKey::from_sec1_bytes(compressed).ok())?;
         Some(public_from_point(&key.to_sec1_point(false)))
     }
 
@@ -217,7 +219,11 @@ mod tests {
         assert!(!crypto.verify(&public, &[6; 32], &signature));
         assert!(!crypto.verify(&public, &[5; 32], &Signature([0; 64])));
         assert_eq!(crypto.decompress(&[2; 33]).map(|k| k.compressed()), Some([2; 33]));
-        assert_eq!(crypto.decompress(&[5; 33]), None);
+        for tag in [0, 1, 4, 5, 6, 7] {
+            let mut other = public.compressed();
+            other[0] = tag;
+            assert_eq!(crypto.decompress(&other), None, "tag {tag}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
     limits::{CHALLENGE_HOLD_PART, CHALLENGES_PER_PEER, MAX_CHALLENGE_CHECKS},
     rng::Rng,
     time::Instant,
+    zoo::{self, Bug},
 };
 
 /// An open challenge.
@@ -90,6 +91,9 @@ impl Challenges {
         rng: &mut Rng,
     ) -> Answered {
         self.expire(now);
+        if zoo::has(Bug::ChallengeEachTime) {
+            self.close_all(&peer);
+        }
         let open = self.of(&peer);
         let held = |key: Key| self.get(key).map(|challenge| (key, challenge));
         let held = || open.into_iter().flatten().filter_map(held);

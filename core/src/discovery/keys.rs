@@ -4,6 +4,8 @@
 use zeroize::Zeroize as _;
 
 use super::packet::{ChallengeData, Nonce};
+#[cfg(feature = "alloc")]
+use crate::limits::EPHEMERALS_AHEAD;
 use crate::{
     crypto::{AeadError, Crypto, Identity, PublicKey, Secret, SecretKey, Signature, TAG_LEN},
     id::NodeId,
@@ -149,15 +151,61 @@ fn id_digest<C: Crypto>(
     crypto.sha256(&[b"discovery v5 identity proof", challenge, ephemeral, &recipient.0])
 }
 
-/// A fresh ephemeral key. `None` only if the stream of randomness is broken.
-pub fn ephemeral<C: Crypto>(crypto: &C, rng: &mut Rng) -> Option<SecretKey> {
-    // One draw fails with a probability of 2⁻¹²⁸.
-    (0..8).find_map(|_| {
-        let mut bytes = rng.array();
-        let secret = crypto.secret_key(&bytes);
-        bytes.zeroize();
-        secret
-    })
+/// An ephemeral key for one handshake.
+#[derive(Debug)]
+pub struct Ephemeral {
+    /// The secret half.
+    pub secret: SecretKey,
+    /// The public half, compressed.
+    pub public: [u8; 33],
+}
+
+impl Ephemeral {
+    /// Draws one. `None` only if the stream of randomness is broken.
+    pub fn draw<C: Crypto>(crypto: &C, rng: &mut Rng) -> Option<Self> {
+        // One draw fails with a probability of 2⁻¹²⁸.
+        let secret = (0..8).find_map(|_| {
+            let mut bytes = rng.array();
+            let secret = crypto.secret_key(&bytes);
+            bytes.zeroize();
+            secret
+        })?;
+        let public = crypto.public_key(&secret).compressed();
+        Some(Self { secret, public })
+    }
+}
+
+/// Ephemeral keys made while challenges are waited for, so that a handshake does not wait for its key: one for each
+/// session that we begin to open, used once. One that was not needed serves a handshake that comes later.
+#[cfg(feature = "alloc")]
+#[derive(Debug, Default)]
+pub(super) struct Ephemerals {
+    ready: heapless::Vec<Ephemeral, EPHEMERALS_AHEAD>,
+    wanted: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl Ephemerals {
+    /// One more will be needed soon.
+    pub(super) fn want(&mut self) {
+        self.wanted = (self.wanted + 1).min(EPHEMERALS_AHEAD - self.ready.len());
+    }
+
+    /// Makes those that are wanted.
+    pub(super) fn prepare<C: Crypto>(&mut self, crypto: &C, rng: &mut Rng) {
+        for _ in 0..core::mem::take(&mut self.wanted) {
+            // There is room: no more are wanted than that.
+            let _ = Ephemeral::draw(crypto, rng).map(|ephemeral| self.ready.push(ephemeral));
+        }
+    }
+
+    /// One that is ready, or a new one.
+    pub(super) fn take<C: Crypto>(&mut self, crypto: &C, rng: &mut Rng) -> Option<Ephemeral> {
+        self.ready.pop().or_else(|| {
+            self.wanted = self.wanted.saturating_sub(1);
+            Ephemeral::draw(crypto, rng)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +225,29 @@ mod tests {
         assert!(keys.next_nonce(&mut rng).is_some());
         assert_eq!(keys.next_nonce(&mut rng), None);
         assert!(keys.exhausted());
+    }
+
+    #[test]
+    #[cfg(feature = "alloc")]
+    fn ephemeral_keys_are_made_ahead_and_used_once() {
+        use crate::crypto::RustCrypto;
+        let mut rng = Seed::new([4; 32]).stream("keys");
+        let mut keys = Ephemerals::default();
+        for _ in 0..EPHEMERALS_AHEAD + 3 {
+            keys.want();
+        }
+        keys.prepare(&RustCrypto, &mut rng);
+        assert_eq!((keys.ready.len(), keys.wanted), (EPHEMERALS_AHEAD, 0));
+        keys.want();
+        assert_eq!(keys.wanted, 0, "there is no room");
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..EPHEMERALS_AHEAD + 2 {
+            let taken = keys.take(&RustCrypto, &mut rng).unwrap();
+            assert!(seen.insert(*taken.secret.expose()));
+        }
+        keys.want();
+        keys.take(&RustCrypto, &mut rng).unwrap();
+        assert_eq!(keys.wanted, 0, "what was wanted was made on the spot");
     }
 
     #[test]

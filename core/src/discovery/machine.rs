@@ -8,6 +8,7 @@ use super::{
     config::Config,
     counters::{Counters, count},
     event::{Event, Events, LookupId, RequestId, TalkId, waiting},
+    keys::Ephemerals,
     lookup::{Lookup, LookupOrigin},
     peer::Peer,
     requests::{Opening, Origin, Outcome, Phase, Requests},
@@ -23,6 +24,7 @@ use crate::{
     record::Record,
     rng::Rng,
     time::{Instant, earlier},
+    zoo::{self, Bug},
 };
 
 /// Pools whose places are owed a packet.
@@ -55,6 +57,8 @@ pub struct Discovery {
     pub(super) prefixes: Prefixes,
     pub(super) verified: Verified,
     pub(super) openings: Keyed<Peer, Opening>,
+    /// Made ahead for them.
+    pub(super) ephemerals: Ephemerals,
     pub(super) requests: Requests,
     pub(super) responses: Slab<Response>,
     pub(super) talks: Talks,
@@ -94,24 +98,27 @@ pub struct NodeView<'a> {
 impl Discovery {
     /// Allocates everything. `local` is this node's record as it is published.
     pub fn new(config: Config, local: &Record, mut rng: Rng) -> Self {
+        let beyond = if zoo::has(Bug::UnboundedChallenges) { 64 } else { 0 };
+        let challenges = config.challenges + beyond;
         let lookups = config.lookups + OWN_LOOKUPS;
         let requests = Requests::new(config.requests);
         let capacity = requests.capacity();
         Self {
             now: Instant::ZERO,
             sessions: Sessions::new(config.sessions, &mut rng),
-            challenges: Challenges::new(config.challenges, config.challenge_lifetime, &mut rng),
+            challenges: Challenges::new(challenges, config.challenge_lifetime, &mut rng),
             checks: Stock::full(CHECKS, Instant::ZERO),
             prefixes: Prefixes::new(config.prefixes, &mut rng),
             verified: Verified::new(config.verified_records, &mut rng),
             openings: Keyed::new(capacity, &mut rng),
+            ephemerals: Ephemerals::default(),
             requests,
             responses: Slab::new(config.responses),
             talks: Talks::new(config.talks, &mut rng),
             talk_protocols: heapless::Vec::new(),
             table: Table::new(&config, local.node_id(), &mut rng),
             lookups: Slab::new(lookups),
-            owed: Ready::new([config.challenges, config.responses, capacity, capacity]),
+            owed: Ready::new([challenges, config.responses, capacity, capacity]),
             events: Events::new([capacity, lookups, config.nodes, config.talks], config.events),
             counters: Counters::default(),
             own_lookup_at: None,

@@ -78,6 +78,8 @@ impl Discovery {
                 Err(_) => count(&mut self.counters.encode_failed),
             }
         }
+        // Nothing is left to send: time to do ahead what the answers to challenges will need.
+        self.ephemerals.prepare(identity.crypto(), &mut self.rng);
         None
     }
 
@@ -250,6 +252,7 @@ impl Discovery {
             // There are as many openings as requests, so there is room.
             let inserted = self.openings.insert(peer, Opening::new(key, serial));
             debug_assert!(inserted.is_ok());
+            self.ephemerals.want();
             return Route::Random;
         };
         let Some(opening) = self.openings.get(at) else { return Route::Wait };
@@ -314,9 +317,10 @@ impl Discovery {
     ) -> Result<(Handshake, usize), PacketError> {
         let crypto = identity.crypto();
         let request = self.requests.get(challenged.request).ok_or(PacketError::Authdata)?;
-        let secret = keys::ephemeral(crypto, &mut self.rng).ok_or(PacketError::Authdata)?;
-        let ephemeral = crypto.public_key(&secret).compressed();
-        let shared = crypto.ecdh(&secret, &request.contact.public_key).ok_or(PacketError::Authdata)?;
+        let ephemeral = self.ephemerals.take(crypto, &mut self.rng).ok_or(PacketError::Authdata)?;
+        let shared = crypto.ecdh(&ephemeral.secret, &request.contact.public_key);
+        let shared = shared.ok_or(PacketError::Authdata)?;
+        let ephemeral = ephemeral.public;
         let src = self.local.node_id();
         let mut keys = Keys::initiator(crypto, &shared, &src, dest, &challenged.data);
         let signature = keys::sign_id(identity, &challenged.data, &ephemeral, dest);

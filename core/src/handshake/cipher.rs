@@ -5,6 +5,7 @@ use super::wipe::wipes_by_its_fields;
 use crate::{
     crypto::{AeadError, Crypto, Secret, TAG_LEN},
     limits::MAX_NOISE_NONCE,
+    zoo::{self, Bug},
 };
 
 /// Exactly as long as a hash, so it is the first hash itself (Noise, "InitializeSymmetric").
@@ -72,7 +73,8 @@ impl CipherState {
             return Err(CipherError::Exhausted);
         }
         let mut nonce = [0; 12];
-        nonce[4..].copy_from_slice(&self.nonce.to_le_bytes());
+        let count = if zoo::has(Bug::NonceStartsAgain) { self.nonce % 4 } else { self.nonce };
+        nonce[4..].copy_from_slice(&count.to_le_bytes());
         Ok(nonce)
     }
 
@@ -154,6 +156,7 @@ impl SymmetricState {
     /// The two transport ciphers, initiator's sending one first (Noise, "Split").
     pub(super) fn split(&self, crypto: &impl Crypto) -> (CipherState, CipherState) {
         let (a, b) = self.derive(crypto, &[]);
+        let b = if zoo::has(Bug::OneKeyBothWays) { a.clone() } else { b };
         (CipherState::new(a), CipherState::new(b))
     }
 

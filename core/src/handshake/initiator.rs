@@ -7,7 +7,7 @@ use super::{
     messages,
     payload::{self, StaticKey},
     wipe::{wipes, wipes_by_its_fields},
-    xx::{self, KeyPair},
+    xx::{self, Ephemeral},
 };
 use crate::{
     crypto::{Crypto, Identity, PublicKey, Secret},
@@ -31,10 +31,10 @@ pub struct Initiator {
 }
 
 enum State {
-    Propose { ephemeral: Secret<32> },
-    AwaitHeader { ephemeral: Secret<32> },
-    AwaitNoise { ephemeral: Secret<32> },
-    SendMessage1 { ephemeral: Secret<32> },
+    Propose { ephemeral: Ephemeral },
+    AwaitHeader { ephemeral: Ephemeral },
+    AwaitNoise { ephemeral: Ephemeral },
+    SendMessage1 { ephemeral: Ephemeral },
     AwaitMessage2(xx::AwaitMessage2),
     SendMessage3(xx::SendMessage3, Peer),
     Done(Finished),
@@ -61,7 +61,7 @@ impl Initiator {
     /// one is an error before our identity is sent. The ephemeral key is drawn here.
     pub fn new(static_key: &StaticKey, rng: &mut Rng, options: Options) -> Self {
         Self {
-            state: State::Propose { ephemeral: Secret::new(rng.array()) },
+            state: State::Propose { ephemeral: Ephemeral::new(Secret::new(rng.array())) },
             static_key: static_key.clone(),
             expected: options.expected,
             early_muxer: options.early_muxer,
@@ -157,7 +157,7 @@ impl Initiator {
                 (State::AwaitHeader { ephemeral }, written)
             }
             State::SendMessage1 { ephemeral } => {
-                let ephemeral = KeyPair::new(crypto, ephemeral);
+                let ephemeral = ephemeral.into_pair(crypto);
                 let sent = messages::write_message(buf, |out| {
                     xx::write_message_1(crypto, &[], ephemeral, out, 0).ok()
                 });
@@ -176,7 +176,17 @@ impl Initiator {
             other => (other, 0),
         };
         self.state = state;
+        if written == 0 {
+            self.prepare(crypto);
+        }
         written
+    }
+
+    /// Does ahead what will be needed, while the peer's answer is on its way.
+    fn prepare(&mut self, crypto: &impl Crypto) {
+        if let State::AwaitHeader { ephemeral } | State::AwaitNoise { ephemeral } = &mut self.state {
+            ephemeral.prepare(crypto);
+        }
     }
 
     /// Where the handshake stands.

@@ -8,6 +8,7 @@ use crate::{
     limits::MAX_OWN_PAYLOAD,
     rng::Rng,
     wire::protobuf::{Fields, Writer},
+    zoo::{self, Bug},
 };
 
 /// Name of the muxer that we speak.
@@ -113,7 +114,8 @@ pub(super) fn verify<C: Crypto>(
         return Err(HandshakeError::OwnKey);
     }
     let signature = signature.and_then(der::decode).ok_or(HandshakeError::Identity)?;
-    if !crypto.verify(&key, &signed_digest(crypto, remote_static), &signature) {
+    let holds = crypto.verify(&key, &signed_digest(crypto, remote_static), &signature);
+    if !holds && !zoo::has(Bug::SignatureUnchecked) {
         return Err(HandshakeError::Identity);
     }
     Ok((key, muxers))

@@ -7,7 +7,7 @@ use super::{
     messages,
     payload::{self, StaticKey},
     wipe::{wipes, wipes_by_its_fields},
-    xx::{self, KeyPair},
+    xx::{self, Ephemeral},
 };
 use crate::{
     crypto::{Crypto, Identity, Secret},
@@ -41,9 +41,9 @@ struct OwedLines {
 }
 
 enum State {
-    AwaitHeader { ephemeral: Secret<32> },
-    AwaitProposal { ephemeral: Secret<32> },
-    AwaitMessage1 { ephemeral: Secret<32> },
+    AwaitHeader { ephemeral: Ephemeral },
+    AwaitProposal { ephemeral: Ephemeral },
+    AwaitMessage1 { ephemeral: Ephemeral },
     SendMessage2(xx::SendMessage2),
     AwaitMessage3(xx::AwaitMessage3),
     Done(Finished),
@@ -69,7 +69,7 @@ impl Responder {
     /// peer is an error at message 3 (rarely wanted: [`Finished::admit`] is the usual door).
     pub fn new(static_key: &StaticKey, rng: &mut Rng, options: Options) -> Self {
         Self {
-            state: State::AwaitHeader { ephemeral: Secret::new(rng.array()) },
+            state: State::AwaitHeader { ephemeral: Ephemeral::new(Secret::new(rng.array())) },
             owed: OwedLines::default(),
             proposals: 0,
             static_key: static_key.clone(),
@@ -134,7 +134,7 @@ impl Responder {
                 if len != xx::PAYLOAD_1 {
                     return Err(HandshakeError::WrongLength { message: 1, len });
                 }
-                let ephemeral = KeyPair::new(identity.crypto(), ephemeral);
+                let ephemeral = ephemeral.into_pair(identity.crypto());
                 let noise = xx::read_message_1(identity.crypto(), &[], ephemeral, message)
                     .map_err(|e| messages::noise_error(e, 1, len))?;
                 self.state = State::SendMessage2(noise);
@@ -213,6 +213,12 @@ impl Responder {
             }
             other => {
                 self.state = other;
+                if let State::AwaitMessage1 { ephemeral } = &mut self.state
+                    && lines == 0
+                {
+                    // While message 1 is on its way.
+                    ephemeral.prepare(identity.crypto());
+                }
                 lines
             }
         }

@@ -44,6 +44,30 @@ impl KeyPair {
 
 wipes_by_its_fields!(KeyPair { secret: secret; public: public });
 
+/// An ephemeral key that may still lack its public half, which costs a multiplication.
+pub(super) struct Ephemeral {
+    secret: Secret<32>,
+    public: Option<[u8; KEY_LEN]>,
+}
+
+impl Ephemeral {
+    pub(super) const fn new(secret: Secret<32>) -> Self {
+        Self { secret, public: None }
+    }
+
+    /// Computes the public half, if that was not done yet: to be called while the peer is waited for.
+    pub(super) fn prepare(&mut self, crypto: &impl Crypto) {
+        self.public.get_or_insert_with(|| crypto.x25519_public(&self.secret));
+    }
+
+    pub(super) fn into_pair(self, crypto: &impl Crypto) -> KeyPair {
+        let public = self.public.unwrap_or_else(|| crypto.x25519_public(&self.secret));
+        KeyPair { secret: self.secret, public }
+    }
+}
+
+wipes_by_its_fields!(Ephemeral { secret: secret; public: public });
+
 /// Why a message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum XxError {

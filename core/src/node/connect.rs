@@ -17,9 +17,10 @@ use crate::{
     id::PeerId,
     limits::{
         CLOSE_TIMEOUT, DIAL_TIMEOUT, DOUBT_TIMEOUT, GIVE_WAY_TIMEOUT, HANDSHAKE_TIMEOUT,
-        MAX_CHANNELS_PER_MEMBER,
+        MAX_CHANNELS_PER_MEMBER, SETTLE_TIME,
     },
     time::Instant,
+    zoo::{self, Bug},
 };
 
 impl<C: Crypto> Node<C> {
@@ -200,6 +201,7 @@ impl<C: Crypto> Node<C> {
         let (Some(member), endpoint, origin) = (conn.member, conn.remote, conn.origin) else { return };
         let anyone = conn.anyone;
         conn.confirmed = true;
+        conn.confirmed_at = now;
         conn.deadline = None;
         let first = !self.cluster.member(member).is_connected();
         let dialled = Self::dialled_origin(origin).then_some(endpoint);
@@ -224,7 +226,8 @@ impl<C: Crypto> Node<C> {
     fn deduplicate(&mut self, now: Instant, member: MemberIndex) {
         loop {
             let beats = |winner: &Conn, loser: &Conn| {
-                let stays = if winner.id.is_accepted() { self.stays(winner) } else { winner.id < loser.id };
+                let accepted = self.stays(winner) || zoo::has(Bug::BothCloseDuplicates);
+                let stays = if winner.id.is_accepted() { accepted } else { winner.id < loser.id };
                 stays && winner.is_channel() && self.answers(winner)
             };
             let of_member = || self.conns.iter().filter(|c| c.member == Some(member) && c.close.is_none());
@@ -260,17 +263,18 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    /// A peer that dials again and again without closing keeps its newest connections.
+    /// A peer that dials again and again without closing keeps its newest connections. But of several that it
+    /// dialled at one moment it closes the others itself, and may keep any that was proven to it: only the one
+    /// that has just come was not.
     fn keep_newest(&mut self, now: Instant, member: MemberIndex, newest: ConnId) {
         let inbound = || {
-            self.conns.iter().filter(|c| {
-                c.member == Some(member) && c.is_channel() && c.id.is_accepted() && c.id != newest
-            })
+            let of_member = self.conns.iter().filter(|conn| conn.member == Some(member));
+            of_member.filter(|conn| conn.is_channel() && conn.id.is_accepted())
         };
-        if inbound().count() >= MAX_CHANNELS_PER_MEMBER
-            && let Some(oldest) = inbound().map(|c| c.id).min()
-        {
-            self.fail(now, oldest, Failure::Duplicate);
+        if inbound().count() > MAX_CHANNELS_PER_MEMBER {
+            let settled = |conn: &&Conn| conn.confirmed && now.since(conn.confirmed_at) >= SETTLE_TIME;
+            let oldest = inbound().filter(settled).map(|conn| conn.id).min();
+            self.fail(now, oldest.unwrap_or(newest), Failure::Duplicate);
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Conn {
     pub(super) writable: bool,
     /// The peer has proved that it has the channel too: only then does it count.
     pub(super) confirmed: bool,
+    /// When that was.
+    pub(super) confirmed_at: Instant,
     /// When the present stage has to be over.
     pub(super) deadline: Option<Instant>,
     /// When a ping was last answered.
@@ -88,6 +90,7 @@ impl Conn {
             writable: false,
             confirmed: false,
             deadline: Some(deadline),
+            confirmed_at: deadline,
             last_pong: None,
             gives_way: None,
             pingless: false,

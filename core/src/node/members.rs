@@ -3,12 +3,14 @@
 use super::{
     Node, PeerStore,
     action::RequestError,
+    conns::Conn,
     notice::{Failure, Notice},
 };
 use crate::{
     cluster::{MemberConfig, MemberIndex, Origin},
     crypto::Crypto,
     time::Instant,
+    zoo::{self, Bug},
 };
 
 impl<C: Crypto> Node<C> {
@@ -56,7 +58,8 @@ impl<C: Crypto> Node<C> {
     /// of it stays there.
     fn remove_member(&mut self, now: Instant, index: MemberIndex) {
         let (peer, node) = (self.peer_id(index), self.cluster.member(index).node_id());
-        while let Some(open) = self.conns.find_id(|c| c.member == Some(index) && c.close.is_none()) {
+        let cut = |c: &Conn| c.member == Some(index) && c.close.is_none() && !zoo::has(Bug::RemovedStays);
+        while let Some(open) = self.conns.find_id(cut) {
             self.fail(now, open, Failure::Removed);
         }
         // Those that say farewell still must not pass for the next member's that has the place.

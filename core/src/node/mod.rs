@@ -82,6 +82,7 @@ use crate::{
     refresh::{LocalRecord, Source, Sources, Start, Votes, quorum},
     rng::Rng,
     time::Instant,
+    zoo::{self, Bug},
 };
 
 /// Least size of the buffer handed to [`Node::poll`], in bytes.
@@ -477,6 +478,7 @@ impl<C: Crypto> Node<C> {
 
     fn count_votes(&mut self, now: Instant, ipv4: bool) {
         let needed = quorum(self.cluster.members().count() + 1, self.cluster.connected());
+        let needed = if zoo::has(Bug::VotesWithoutQuorum) { 1 } else { needed };
         let current = self.local.sources().voted(ipv4);
         if let Some(voted) = self.votes.winner(now, ipv4, needed, current) {
             self.local.handle_sources(&self.identity, |s| s.set_voted(voted));

@@ -6,6 +6,7 @@ use crate::{
     record::{Addresses, BuildError, Builder, Record},
     refresh::Sources,
     time::Instant,
+    zoo::{self, Bug},
 };
 
 /// What is known when the node starts.
@@ -39,8 +40,9 @@ pub enum OwnSeen {
     Adopted,
     /// It says something else: a record above it follows.
     Exceeded,
-    /// As before, and that has happened too often by now: another process uses our key. The record in
-    /// force stays, so that the two do not race each other upwards.
+    /// As before, and that has happened too often by now: another process uses our key, which none may. The
+    /// record in force stays until the address changes, so that the two do not race each other upwards; a record
+    /// signed then may be below what the others hold, until this node is started again without the other.
     KeyUsedTwice,
 }
 
@@ -237,7 +239,8 @@ impl LocalRecord {
         }
         match self.phase {
             Phase::Due => {
-                self.phase = Phase::Storing;
+                let early = zoo::has(Bug::PublishedBeforeStored);
+                self.phase = if early { Phase::Stored } else { Phase::Storing };
                 self.highest = self.next.as_ref().map(Record::seq).max(self.highest);
                 self.next.clone().map(Output::Store)
             }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use coracle_core::{
+    crypto::Crypto,
     id::PeerId,
     limits::YAMUX_WINDOW,
     node::{ConnId, ProtocolId, StreamEvent, StreamId},
@@ -104,7 +105,7 @@ impl PeerStreams {
     }
 }
 
-impl Driver {
+impl<C: Crypto + Send + Sync + 'static> Driver<C> {
     pub(super) fn open_stream(&mut self, now: Instant, peer: PeerId, protocol: ProtocolId, answer: Opened) {
         match self.node.open_stream(now, peer, protocol) {
             Ok(id) => drop(self.peer_streams.opening.insert(id, Opening { peer, protocol, answer })),

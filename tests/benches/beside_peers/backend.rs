@@ -1,6 +1,7 @@
 //! The cryptography that our side of a row runs on.
 
 use coracle_core::crypto::{Crypto, Identity, RustCrypto, SecretKey};
+use coracle_native_crypto::NativeCrypto;
 
 /// A column of the table.
 pub(crate) trait Backend: Crypto + Send + Sync + 'static {
@@ -19,6 +20,15 @@ impl Backend for RustCrypto {
 
     fn make() -> Self {
         Self
+    }
+}
+
+impl Backend for NativeCrypto {
+    const NAME: &'static str = "native";
+    const NATIVE: bool = true;
+
+    fn make() -> Self {
+        Self::new()
     }
 }
 

@@ -26,6 +26,7 @@ mod table;
 use std::{process::ExitCode, str::FromStr};
 
 use coracle_core::crypto::RustCrypto;
+use coracle_native_crypto::NativeCrypto;
 
 use crate::{
     lookups::Trial,
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["row", part] => table(part),
         ["sizes"] => sizes::run(),
         ["lookups"] => lookups::run::<RustCrypto>(Trial { nodes: 1_000, seeds: 16, wait: 0 }),
+        ["lookups", "native"] => lookups::run::<NativeCrypto>(Trial { nodes: 1_000, seeds: 16, wait: 0 }),
         ["lookups", nodes, seeds, wait] => lookups::run::<RustCrypto>(Trial {
             nodes: parsed(nodes),
             seeds: parsed(seeds),

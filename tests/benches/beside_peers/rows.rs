@@ -1,6 +1,7 @@
 //! Which operations stand in the table, beside what, and under which bars.
 
 use coracle_core::crypto::RustCrypto;
+use coracle_native_crypto::NativeCrypto;
 
 use crate::{
     backend::Backend,
@@ -19,6 +20,7 @@ macro_rules! ours {
     ($module:ident :: $op:ident ( $($argument:expr),* )) => {
         vec![
             column::<RustCrypto>($module::$op::<RustCrypto>($($argument),*)),
+            column::<NativeCrypto>($module::$op::<NativeCrypto>($($argument),*)),
         ]
     };
 }

@@ -40,6 +40,11 @@ impl Channels {
         Ok(())
     }
 
+    /// Whether a node has a channel with a peer.
+    pub fn has(&self, node: NodeId, peer: PeerId) -> bool {
+        self.live.get(&(node, peer)).is_some_and(|live| !live.is_empty())
+    }
+
     /// A node crashed.
     pub fn crash(&mut self, node: NodeId) {
         self.live.retain(|(whose, _), _| *whose != node);

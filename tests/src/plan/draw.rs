@@ -148,9 +148,11 @@ fn nats(choices: &mut Choices, operators: u8) -> Vec<BehindNat> {
         // Some forget quickly, and some have hardly more room than a full mesh takes.
         let mut hurry = choices.lane("plan.nat_room", u64::from(operator));
         let idle_ms = if hurry.chance(MILLION / 2) { hurry.between(2_000, 20_000) } else { 0 };
-        let enough = 2 * u16::from(operators) + 1;
-        let spare = u16::from(hurry.choose(4).to_le_bytes()[0]);
-        let room = if idle_ms > 0 && hurry.chance(MILLION / 2) { enough + spare } else { 0 };
+        // A stream to everybody, and a mapping for all datagrams or one for those of each.
+        let datagrams = if kind == NatKind::Symmetric { operators } else { 1 };
+        let enough = u16::from(operators) + u16::from(datagrams) + 1;
+        let spare = u16::from(hurry.choose(2).to_le_bytes()[0]);
+        let room = if idle_ms > 0 && hurry.chance(MILLION / 4 * 3) { enough + spare } else { 0 };
         nats.push(BehindNat { operator, kind, forwarded, idle_ms, room });
     }
     nats

@@ -18,7 +18,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 20] = [
+pub const ALL: [Scenario; 21] = [
     Scenario {
         name: "quiet",
         about: "four operators meet, and nothing goes wrong",
@@ -90,6 +90,13 @@ pub const ALL: [Scenario; 20] = [
         about: "the same, and the clocks of those who lost it were never set: the others tell them their numbers",
         seeds: 20,
         plan: lost_database_1970,
+    },
+    Scenario {
+        name: "lost-number",
+        about: "one moves twice and loses its database and its clock: it signs what it said last under an older number, \
+                and adopts the record that the others show it",
+        seeds: 20,
+        plan: lost_number,
     },
     Scenario {
         name: "twins",
@@ -232,6 +239,14 @@ fn lost_database_1970(seed: u64) -> Plan {
     }
     // One comes back where it was, and signs the same record again; two come back elsewhere, with a number used.
     plan.with(24_500, What::Move { operator: 2 }).with(34_500, What::Move { operator: 3 })
+}
+
+fn lost_number(seed: u64) -> Plan {
+    let operator = u8::try_from(seed % 4).unwrap_or(0);
+    let plan = Plan::quiet("lost-number", seed, 4);
+    let plan = plan.with(8_000, What::Move { operator }).with(16_000, What::Move { operator });
+    let lost = What::LoseDatabase { operator, down_ms: 1_000, clock_behind_ms: u64::MAX };
+    Plan { heal_ms: 26_000, ..plan.with(24_000, lost) }
 }
 
 fn twins(seed: u64) -> Plan {

@@ -240,20 +240,39 @@ impl<'a> Stage<'a> {
     /// R1: in the end each has everybody's newest record. (Of a key that two processes had, the newest may be the
     /// one's that is gone: they do not race, rule E5.)
     fn everybody_has_the_newest(&mut self) -> Result<(), Box<Failure>> {
+        // Two processes do not race, and say so: then, and only then, the newest may be the one's that is gone.
+        let raced: BTreeSet<PeerId> = {
+            let book = self.cluster.book();
+            let used_twice = |notice: &Notice| {
+                matches!(notice, Notice::OwnRecordSeen { outcome: OwnSeen::KeyUsedTwice, .. })
+            };
+            let told = book.notices.iter().filter(|(.., notice)| used_twice(notice));
+            let keys = told.filter_map(|(_, node, _)| book.entries.get(node));
+            keys.map(|entry| PeerId::from_public_key(&entry.public_key)).collect()
+        };
         let seen = |here: usize, there: usize| -> Option<(u64, u64)> {
             let peer = self.cluster.peer(there);
             let own = self.cluster.member(there)?.node().record()?.clone();
             let known = self.cluster.member(here)?.view(&peer)?.record?;
-            let shared = self.cluster.book().shared_keys.contains(&peer);
+            let shared = self.cluster.book().shared_keys.contains(&peer) && raced.contains(&peer);
             (!shared && !known.same_content(&own)).then(|| (known.seq(), own.seq()))
         };
         let honest: Vec<usize> = self.cluster.honest().collect();
         let pairs = honest.iter().flat_map(|here| honest.iter().map(move |there| (*here, *there)));
         let old = pairs.filter(|(here, there)| here != there).find_map(|(here, there)| {
             let (known, newest) = seen(here, there)?;
-            Some(format!("{here} has record {known} of {there}, whose newest is {newest}"))
+            Some(format!("operator {here} has record {known} of operator {there}, whose newest is {newest}"))
         });
-        old.map_or(Ok(()), |message| Err(self.broken("R1", &message)))
+        if let Some(message) = old {
+            return Err(self.broken("R1", &message));
+        }
+        let adopting = self.cluster.book().adopting.iter().next().map(|(node, seq)| (*node, *seq));
+        adopting.map_or(Ok(()), |(node, seq)| {
+            Err(self.broken(
+                "E5",
+                &format!("operator {} adopted {seq}, which never came into force", node.index()),
+            ))
+        })
     }
 
     /// E6: no more records than changes of address, and one; E5: and few more after the loss of a database, or
@@ -309,7 +328,8 @@ impl<'a> Stage<'a> {
                     view.channel.is_some() || unreachable
                 });
                 if !told {
-                    let message = format!("{here} does not say that it cannot reach {there}: {gap}");
+                    let message =
+                        format!("operator {here} does not say that it cannot reach operator {there}: {gap}");
                     return Err(self.broken("C5", &message));
                 }
             }

@@ -87,12 +87,21 @@ impl Teller {
                 words = words.replace(&cluster.peer(operator).to_string(), &format!("operator {operator}"));
             }
             let whose = self.lanes.get(failure.node.index()).map_or("", |lane| &lane.name);
-            format!("{words} (at an event of {whose})")
+            match words.strip_prefix("it ") {
+                Some(rest) => format!("{whose} {rest}"),
+                None if words.contains("operator ") => words,
+                None => format!("{words} (at an event of {whose})"),
+            }
         };
-        let broken = broken.map(|broken| BrokenRule {
-            rule: broken.invariant.clone(),
-            message: named(broken),
-            at_us: broken.at / 1_000,
+        let broken = broken.map(|broken| {
+            let message = named(broken);
+            let mut nodes: Vec<usize> =
+                operators_in(&message).filter(|number| *number < self.lanes.len()).collect();
+            if nodes.is_empty() {
+                nodes.push(broken.node.index());
+            }
+            nodes.dedup();
+            BrokenRule { rule: broken.invariant.clone(), message, at_us: broken.at / 1_000, nodes }
         });
         if let Some(broken) = &broken {
             let text = broken.message.clone();
@@ -113,6 +122,7 @@ impl Teller {
             replay: String::new(),
             lanes,
             operators: cluster.nodes.len(),
+            liars: cluster.liars.iter().copied().collect(),
             heal_us: plan.heal_ms * 1_000,
             full_us,
             end_us: cluster.sim.now() / 1_000,
@@ -162,6 +172,12 @@ impl Teller {
         }
         moments
     }
+}
+
+/// The operators that a text names.
+fn operators_in(text: &str) -> impl Iterator<Item = usize> + '_ {
+    let numbers = text.split("operator ").skip(1);
+    numbers.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
 }
 
 /// What a node said, if it is worth telling.

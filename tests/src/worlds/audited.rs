@@ -1,7 +1,8 @@
-//! Cryptography that keeps an eye on how it is used: no key ever seals two texts under one nonce (rule N5).
+//! Cryptography that keeps an eye on how it is used: no key ever seals two texts under one nonce (rule N5), and
+//! none that an attacker knows is used for a secret. The attacker has it too, and may lie with it.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use coracle_core::crypto::{AeadError, Crypto, PublicKey, Secret, SecretKey, Signature, TAG_LEN};
@@ -13,12 +14,23 @@ use crate::symbolic::Symbolic;
 #[derive(Clone, Debug, Default)]
 pub struct Audited {
     seals: Rc<RefCell<Seals>>,
+    lie: Option<Lie>,
+}
+
+/// What an attacker says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Lie {
+    /// Whose key it has, to believe it.
+    pub public: PublicKey,
+    /// What it shows for signatures, instead of those that its own key makes.
+    pub signature: Option<Signature>,
 }
 
 #[derive(Debug, Default)]
 struct Seals {
     texts: BTreeMap<u128, u128>,
-    signature_checks: u64,
+    keys: BTreeSet<u128>,
+    verified: Option<Signature>,
     reused: bool,
 }
 
@@ -28,14 +40,25 @@ impl Audited {
         self.seals.borrow().reused
     }
 
-    /// How many signatures were checked so far.
-    pub fn signature_checks(&self) -> u64 {
-        self.seals.borrow().signature_checks
+    /// Whether something was sealed with this key.
+    pub fn has_used(&self, key: &[u8]) -> bool {
+        self.seals.borrow().keys.contains(&name_of(&[key]))
+    }
+
+    /// The signature that was checked last.
+    pub fn last_seen_signature(&self) -> Option<Signature> {
+        self.seals.borrow().verified
+    }
+
+    /// For an attacker: the same, with a lie. Its seals are not the honest ones'.
+    pub fn lying(lie: Option<Lie>) -> Self {
+        Self { seals: Rc::default(), lie }
     }
 
     fn seal(&self, key: &[u8], nonce: &[u8; 12], ad: &[u8], text: &[u8]) {
         let mut seals = self.seals.borrow_mut();
         let text = name_of(&[ad, text]);
+        seals.keys.insert(name_of(&[key]));
         if *seals.texts.entry(name_of(&[key, nonce])).or_insert(text) != text {
             seals.reused = true;
         }
@@ -59,7 +82,7 @@ impl Crypto for Audited {
     }
 
     fn public_key(&self, secret: &SecretKey) -> PublicKey {
-        Symbolic.public_key(secret)
+        self.lie.map_or_else(|| Symbolic.public_key(secret), |lie| lie.public)
     }
 
     fn decompress(&self, compressed: &[u8; 33]) -> Option<PublicKey> {
@@ -71,11 +94,12 @@ impl Crypto for Audited {
     }
 
     fn sign(&self, secret: &SecretKey, digest: &[u8; 32]) -> Signature {
-        Symbolic.sign(secret, digest)
+        let shown = self.lie.and_then(|lie| lie.signature);
+        shown.unwrap_or_else(|| Symbolic.sign(secret, digest))
     }
 
     fn verify(&self, public: &PublicKey, digest: &[u8; 32], signature: &Signature) -> bool {
-        self.seals.borrow_mut().signature_checks += 1;
+        self.seals.borrow_mut().verified = Some(*signature);
         Symbolic.verify(public, digest, signature)
     }
 

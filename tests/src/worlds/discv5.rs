@@ -1,29 +1,26 @@
-//! Two discv5 nodes, a network that may do anything within a budget, and an attacker who holds no key of theirs.
+//! Two discv5 nodes and a network that may do anything within a budget, an attacker's doings among it.
 //!
-//! One of them or both begin: a PING to the other, without a session. Every order of deliveries is tried, with
-//! packets lost, delivered twice, too late (a timer fires first), replayed, sent back to where they came from, or
-//! from another address, and with junk and false challenges between. Time passes for nothing when no packet is
-//! under way, and else at the cost of one fault.
+//! One of them or both begin: a PING to the other, without a session. Which node's packet arrives next is free;
+//! packets are lost and delivered twice at the cost of one fault each. Time passes, and a timer fires, when no
+//! packet is under way. In the worlds *in order* the packets of one direction keep their order, and overtaking and
+//! a timer that fires before a packet arrives are faults too; in the others any packet may arrive next for nothing.
+//! An attacker can be added, each of whose doings is a fault.
 //!
-//! A world is at rest when both PINGs have ended and nothing is under way. Then the faults stop, and what counts
-//! is whether the two can use what they have: each asks the other once more and must be answered.
+//! A world is at rest when the PINGs have ended and nothing is under way. Then the faults stop, and what counts
+//! is whether the two can use what they have: each asks the other once more and must be answered. In every state
+//! the rules of `side` hold: who is believed, what is sent, how much is kept.
+
+mod attacker;
+mod side;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use coracle_core::{
-    crypto::{Identity, SecretKey},
-    discovery::{
-        Config, Discovery, Event, RequestId,
-        packet::{self, Auth},
-    },
-    limits::MAX_PACKET_SIZE,
-    record::{Builder, Record},
-    rng::Seed,
-    time::Instant,
-};
+use coracle_core::{limits::MAX_PACKET_SIZE, time::Instant};
 
-use super::{Audited, History, name_of};
+pub use self::attacker::{Attack, Name, Shown};
+use self::attacker::{Attacker, ELSEWHERE, Forged};
+use self::side::{Arrived, Packet, Side};
+use super::{Audited, name_of};
 use crate::search::World;
 
 /// Who begins.
@@ -33,6 +30,19 @@ pub enum Begins {
     One,
     /// Both, before either has heard of the other.
     Both,
+    /// The first node, and it asks the attacker.
+    WithAttacker,
+}
+
+/// Which world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Who begins.
+    pub begins: Begins,
+    /// Packets of one direction keep their order, at no cost; overtaking and lateness are faults.
+    pub in_order: bool,
+    /// There is an attacker.
+    pub attacked: bool,
 }
 
 /// One thing that may happen.
@@ -46,159 +56,106 @@ pub enum Step {
     Double(usize),
     /// The next timer of a node fires.
     Timer,
-    /// A packet of the past arrives again; the number counts all that were ever sent.
-    Replay(usize),
-    /// A packet of the past is sent back to its sender, as if by the one it was meant for.
-    Reflect(usize),
-    /// A packet of the past arrives from an address that is not its sender's.
-    Elsewhere(usize),
-    /// A message that nobody can decrypt arrives at this node, in the other's name and from its address.
-    Junk(usize),
-    /// A challenge that answers nothing arrives at this node from the other's address.
-    FalseChallenge(usize),
-}
-
-struct Side {
-    identity: Identity<Audited>,
-    discovery: Discovery,
-    endpoint: SocketAddr,
-    history: History,
-    asked: Option<RequestId>,
-    answered: bool,
-}
-
-#[derive(Clone)]
-struct Packet {
-    from: usize,
-    bytes: Vec<u8>,
-    name: u128,
+    /// The attacker does something.
+    Attack(Attack),
 }
 
 /// The world.
 pub struct Discv5 {
     now: Instant,
+    variant: Variant,
     sides: [Side; 2],
     flying: Vec<Packet>,
     sent: Vec<Packet>,
-    attacker: bool,
+    attacker: Attacker,
+    /// Keys that the attacker knows, in the others' names.
+    known_keys: Vec<[u8; 16]>,
     problem: Option<String>,
 }
 
-/// Where the attacker sends from.
-const ELSEWHERE: ([u8; 4], u16) = ([10, 0, 0, 9], 9);
 /// How many timers may fire until an undisturbed request must have been answered: those of one lost session.
 const PATIENCE: u32 = 8;
 
-fn config() -> Config {
-    let never = Duration::from_secs(1_000_000);
-    Config {
-        // Only what this world is about: no PINGs and lookups of the node's own.
-        fresh_check: never,
-        member_check: never,
-        check: never,
-        refresh: never,
-        bootstrap_retry: never,
-        nodes: 8,
-        sessions: 4,
-        challenges: 8,
-        requests: 8,
-        responses: 8,
-        lookups: 1,
-        talks: 1,
-        events: 16,
-        ..Config::default()
-    }
-}
-
-impl Side {
-    fn new(n: u8, crypto: Audited) -> Self {
-        #[allow(clippy::unwrap_used)] // constants
-        let identity = Identity::new(crypto, SecretKey::from_bytes(&[n; 32]).unwrap());
-        let ip = [10, 0, 0, n];
-        #[allow(clippy::unwrap_used)] // constants
-        let record = {
-            let mut builder = Builder::new();
-            builder.set_ip4(Some(ip.into())).unwrap().set_udp4(Some(9000)).unwrap();
-            builder.sign(1, &identity).unwrap()
-        };
-        let discovery = Discovery::new(config(), &record, Seed::new([n; 32]).stream("discovery"));
-        let endpoint = SocketAddr::from((ip, 9000));
-        Self { identity, discovery, endpoint, history: History::default(), asked: None, answered: false }
-    }
-
-    fn at_rest(&self) -> bool {
-        self.asked.is_none()
-    }
-}
-
 impl Discv5 {
-    /// A fresh world. With `attacker`, what needs nobody's key may happen too.
-    pub fn new(begins: Begins, attacker: bool) -> Self {
+    /// A fresh world.
+    pub fn new(variant: Variant) -> Self {
         let crypto = Audited::default();
+        let side = |n: usize| Side::new(n, ([10, 0, n as u8, 1], 9000).into(), crypto.clone());
         let mut world = Self {
             now: Instant::from_millis(1),
-            sides: [Side::new(1, crypto.clone()), Side::new(2, crypto)],
+            variant,
+            sides: [side(0), side(1)],
             flying: Vec::new(),
             sent: Vec::new(),
-            attacker,
+            attacker: Attacker::new(),
+            known_keys: Vec::new(),
             problem: None,
         };
-        world.ask(0);
-        if begins == Begins::Both {
-            world.ask(1);
+        world.ask(0, variant.begins == Begins::WithAttacker);
+        if variant.begins == Begins::Both {
+            world.ask(1, false);
         }
         world
     }
 
-    fn record(&self, at: usize) -> Record {
-        self.sides[at].discovery.local_record().clone()
-    }
-
-    /// A PING to the other one.
-    fn ask(&mut self, at: usize) {
-        let (now, other) = (self.now, self.record(1 - at));
+    /// A PING to the other one, or to the attacker.
+    fn ask(&mut self, at: usize, the_attacker: bool) {
+        let other = &self.sides[1 - at];
+        let whom = if the_attacker { &self.attacker.record } else { other.discovery.local_record() }.clone();
+        let now = self.now;
         let side = &mut self.sides[at];
         side.history.add(1, now.as_nanos(), &[]);
         side.answered = false;
-        match side.discovery.ping(now, &other) {
+        match side.discovery.ping(now, &whom) {
             Ok(request) => side.asked = Some(request),
             Err(refused) => self.problem = Some(format!("a PING was refused: {refused}")),
         }
-        self.drain(at);
+        self.drain(at, None);
     }
 
     /// Lets a node send what it has to, and reads its events.
-    fn drain(&mut self, at: usize) {
+    fn drain(&mut self, at: usize, arrived: Option<Arrived>) {
         let mut buf = [0; MAX_PACKET_SIZE];
+        let other = self.sides[1 - at].id();
+        let known = [other, self.attacker.id()];
         let side = &mut self.sides[at];
         while let Some((to, len)) = side.discovery.poll_transmit(&side.identity, self.now, &mut buf) {
-            let bytes = buf[..len].to_vec();
-            let name = name_of(&[&[at as u8], &bytes]);
-            let packet = Packet { from: at, bytes, name };
+            let packet = Packet::read(at, to, &buf[..len], &known).expect("a packet is for somebody");
+            if let Err(problem) = side.sent(self.now, &packet, arrived) {
+                self.problem.get_or_insert(problem);
+            }
             self.sent.push(packet.clone());
-            // What goes to the attacker's address is the attacker's, who has no use for it.
+            // What goes to the attacker's address is the attacker's.
             if to != SocketAddr::from(ELSEWHERE) {
                 self.flying.push(packet);
             }
         }
-        while let Some(event) = side.discovery.poll_event() {
-            match event {
-                Event::Pong { request, .. } if Some(request) == side.asked => {
-                    (side.asked, side.answered) = (None, true);
-                }
-                Event::RequestFailed { request, .. } if Some(request) == side.asked => side.asked = None,
-                _ => {}
-            }
+        if let Err(problem) = side.events(other, arrived) {
+            self.problem.get_or_insert(problem);
         }
     }
 
     fn receive(&mut self, at: usize, from: SocketAddr, bytes: &[u8]) {
-        let now = self.now;
-        let side = &mut self.sides[at];
-        side.history.add(2, now.as_nanos() ^ u64::from(from.port()), bytes);
-        let mut bytes = bytes.to_vec();
-        side.discovery.handle_datagram(&side.identity, now, from, &mut bytes);
-        self.drain(at);
+        let own = self.sides[at].id();
+        let the_same = |packet: &Packet| packet.from != at && packet.dest == own && packet.bytes == *bytes;
+        let genuine = self.sent.iter().any(the_same);
+        let arrived = Packet::read(1 - at, from, bytes, &[own]);
+        let idle = |packet: Packet| {
+            packet.is_challenge()
+                && !self.sent.iter().any(|sent| sent.from == at && sent.nonce() == packet.nonce())
+        };
+        let idle_challenge = arrived.is_some_and(idle);
+        let name = name_of(&[bytes]);
+        self.sides[at].receive(self.now, from, bytes);
+        self.drain(at, Some(Arrived { name, genuine, idle_challenge }));
+        self.check_side(at);
+    }
+
+    fn check_side(&mut self, at: usize) {
+        let (other, endpoint) = (self.sides[1 - at].id(), self.sides[1 - at].endpoint);
+        if let Err(problem) = self.sides[at].check(other, endpoint) {
+            self.problem.get_or_insert(problem);
+        }
     }
 
     fn timer(&mut self) {
@@ -209,24 +166,10 @@ impl Discv5 {
             if due {
                 self.sides[at].history.add(3, self.now.as_nanos(), &[]);
                 self.sides[at].discovery.handle_timeout(self.now);
-                self.drain(at);
+                self.drain(at, None);
+                self.check_side(at);
             }
         }
-    }
-
-    /// Something that looks like a packet of the other one's to anybody who has no key.
-    fn forged(&self, at: usize, kind: Step) -> Vec<u8> {
-        let (to, from) = (self.sides[at].identity.node_id(), self.sides[1 - at].identity.node_id());
-        let crypto = self.sides[at].identity.crypto();
-        let mut buf = [0; MAX_PACKET_SIZE];
-        let len = if matches!(kind, Step::Junk(_)) {
-            packet::begin(&[7; 16], &[8; 12], &Auth::Message { src: from }, &mut buf)
-                .and_then(|draft| packet::seal_random(crypto, &to, &draft, 40, &mut buf))
-        } else {
-            let data = packet::whoareyou(&[7; 16], &[8; 12], &[9; 16], 0);
-            packet::seal_whoareyou(crypto, &to, &data, &mut buf)
-        };
-        buf[..len.unwrap_or(0)].to_vec()
     }
 
     /// Undisturbed: everything arrives in its order, and time passes when nothing is under way.
@@ -242,6 +185,25 @@ impl Discv5 {
         }
         done(self)
     }
+
+    /// What a packet under way may meet.
+    fn deliveries(&self) -> Vec<(Step, u32)> {
+        let mut steps = Vec::new();
+        for at in 0..self.flying.len() {
+            let packet = &self.flying[at];
+            let before = &self.flying[..at];
+            if before.iter().any(|other| other.name == packet.name) {
+                continue;
+            }
+            let first = before.iter().all(|other| other.from != packet.from);
+            if first || !self.variant.in_order {
+                steps.extend([(Step::Deliver(at), 0), (Step::Lose(at), 1), (Step::Double(at), 1)]);
+            } else {
+                steps.push((Step::Deliver(at), 1));
+            }
+        }
+        steps
+    }
 }
 
 impl World for Discv5 {
@@ -251,27 +213,18 @@ impl World for Discv5 {
         if self.flying.is_empty() && self.sides.iter().all(Side::at_rest) {
             return Vec::new();
         }
-        let mut steps = Vec::new();
-        let fresh = |at: &usize| self.flying[..*at].iter().all(|p| p.name != self.flying[*at].name);
-        for at in (0..self.flying.len()).filter(fresh) {
-            steps.extend([(Step::Deliver(at), 0), (Step::Lose(at), 1), (Step::Double(at), 1)]);
+        let mut steps = self.deliveries();
+        if self.flying.is_empty() || self.variant.in_order {
+            steps.push((Step::Timer, u32::from(!self.flying.is_empty())));
         }
-        steps.push((Step::Timer, u32::from(!self.flying.is_empty())));
-        if self.attacker {
-            let past = 0..self.sent.len();
-            steps.extend(
-                past.flat_map(|at| [Step::Replay(at), Step::Reflect(at), Step::Elsewhere(at)])
-                    .map(|step| (step, 1)),
-            );
-            steps.extend(
-                (0..2).flat_map(|at| [Step::Junk(at), Step::FalseChallenge(at)]).map(|step| (step, 1)),
-            );
+        if self.variant.attacked {
+            let attacks = self.attacker.attacks(&self.sent);
+            steps.extend(attacks.into_iter().map(|attack| (Step::Attack(attack), 1)));
         }
         steps
     }
 
     fn take(&mut self, step: &Step) {
-        let endpoint = |at: usize| self.sides[at].endpoint;
         match *step {
             Step::Deliver(at) => {
                 let packet = self.flying.remove(at);
@@ -280,32 +233,28 @@ impl World for Discv5 {
             Step::Lose(at) => drop(self.flying.remove(at)),
             Step::Double(at) => {
                 let packet = self.flying[at].clone();
-                self.receive(1 - packet.from, endpoint(packet.from), &packet.bytes);
+                self.receive(1 - packet.from, self.sides[packet.from].endpoint, &packet.bytes);
             }
             Step::Timer => self.timer(),
-            Step::Replay(at) => {
-                let packet = self.sent[at].clone();
-                self.receive(1 - packet.from, endpoint(packet.from), &packet.bytes);
-            }
-            Step::Reflect(at) => {
-                let packet = self.sent[at].clone();
-                self.receive(packet.from, endpoint(1 - packet.from), &packet.bytes);
-            }
-            Step::Elsewhere(at) => {
-                let packet = self.sent[at].clone();
-                self.receive(1 - packet.from, ELSEWHERE.into(), &packet.bytes);
-            }
-            Step::Junk(at) | Step::FalseChallenge(at) => {
-                let bytes = self.forged(at, *step);
-                self.receive(at, endpoint(1 - at), &bytes);
+            Step::Attack(attack) => {
+                let forged = self.attacker.forge(attack, &self.sides, &self.sent);
+                if let Some(Forged { at, from, bytes, keys }) = forged {
+                    self.known_keys.extend(keys);
+                    self.receive(at, from, &bytes);
+                }
             }
         }
     }
 
     fn state(&self) -> u128 {
-        let mut flying: Vec<u128> = self.flying.iter().map(|packet| packet.name).collect();
-        flying.sort_unstable();
-        let flying: Vec<u8> = flying.into_iter().flat_map(u128::to_le_bytes).collect();
+        // Their order counts only where it is kept, and then within one direction.
+        let mut flying: Vec<_> = self.flying.iter().map(|packet| (packet.from, packet.name)).collect();
+        if self.variant.in_order {
+            flying.sort_by_key(|(from, _)| *from);
+        } else {
+            flying.sort_unstable();
+        }
+        let flying: Vec<u8> = flying.into_iter().flat_map(|(_, name)| name.to_le_bytes()).collect();
         let [a, b] = self.sides.each_ref().map(|side| side.history.name().to_le_bytes());
         name_of(&[&a, &b, &flying, &self.now.as_nanos().to_le_bytes()])
     }
@@ -314,18 +263,19 @@ impl World for Discv5 {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
-        if self.sides[0].identity.crypto().reused_a_nonce() {
-            return Err("a key sealed two texts under one nonce".into());
+        let crypto = self.sides[0].identity.crypto();
+        if crypto.reused_a_nonce() {
+            return Err("N5: a key sealed two texts under one nonce".into());
         }
-        if let Some(side) = self.sides.iter().find(|side| side.discovery.session_count() > 1) {
-            return Err(format!("{} has two sessions", side.endpoint));
+        if self.known_keys.iter().any(|key| crypto.has_used(key)) {
+            return Err("a node seals a text with a key that the attacker knows".into());
         }
         Ok(())
     }
 
     fn settle(mut self) -> Result<(), String> {
         for at in 0..2 {
-            self.ask(at);
+            self.ask(at, false);
             if !self.calm(|world| world.sides[at].at_rest()) || !self.sides[at].answered {
                 return Err(format!("faults have stopped, and {} is not answered", self.sides[at].endpoint));
             }

@@ -74,7 +74,7 @@ impl Pair {
 
     /// Until both have nothing left to do.
     fn settle(&mut self) {
-        while (0..2).fold(false, |busy, n| self.act(n) || busy) {}
+        while self.act(0) | self.act(1) {}
     }
 
     /// Whether there was anything to do.

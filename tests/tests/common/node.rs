@@ -12,6 +12,8 @@ use coracle_core::{
     rng::Seed,
 };
 
+use coracle_native_crypto::NativeCrypto;
+
 use super::adapter::{self, Handle, Listen, Notices, Sockets};
 
 /// How long anything may take on a machine that is busy otherwise. Nothing is asserted about time.
@@ -47,6 +49,27 @@ pub(crate) fn loopback() -> Listen {
     Listen { tcp: vec![any], udp: vec![any] }
 }
 
+/// Which implementation a node uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cryptography {
+    Rust,
+    Native,
+}
+
+impl Cryptography {
+    /// What `CORACLE_TEST_CRYPTO` says, `rust` or `native`, for all nodes. Without it nodes with an odd number are
+    /// native, so that every test with two of them is one of a mixed cluster.
+    pub(crate) fn of(number: u8) -> Self {
+        match std::env::var("CORACLE_TEST_CRYPTO").as_deref() {
+            Ok("native") => Self::Native,
+            Ok("rust") => Self::Rust,
+            Ok(other) => panic!("CORACLE_TEST_CRYPTO={other}: rust or native"),
+            Err(_) if number % 2 == 1 => Self::Native,
+            Err(_) => Self::Rust,
+        }
+    }
+}
+
 /// A running node of ours. Dropped, it shuts down.
 pub(crate) struct Running {
     pub(crate) handle: Handle,
@@ -60,7 +83,11 @@ impl Running {
     pub(crate) fn start<S: Store>(config: Config, listen: &Listen, store: S) -> Self {
         let sockets = Sockets::bind(listen).unwrap();
         let tcp = sockets.tcp_addresses().collect();
-        Self::of(adapter::start(sockets, config, store).unwrap(), tcp)
+        let handle = match Cryptography::of(config.secret.expose()[0]) {
+            Cryptography::Native => adapter::start_with(NativeCrypto::new(), sockets, config, store),
+            Cryptography::Rust => adapter::start(sockets, config, store),
+        };
+        Self::of(handle.unwrap(), tcp)
     }
 
     /// A node that was started otherwise, and listens here.

@@ -10,7 +10,7 @@ use async_broadcast::RecvError;
 pub(crate) use async_std::{task::sleep, test};
 pub(crate) use coracle_async_std::{
     AskError, Gone, Handle, Incoming, Limits, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped,
-    recording, start, start_recorded,
+    recording, start, start_recorded, start_with,
 };
 use coracle_core::node::Notice;
 use futures::channel::oneshot;

@@ -8,7 +8,7 @@ use std::{future::Future, time::Duration};
 use coracle_core::node::Notice;
 pub(crate) use coracle_tokio::{
     AskError, Gone, Handle, Incoming, Limits, Listen, NoStore, OpenError, PeerStream, Sockets, Stopped,
-    recording, start, start_recorded,
+    recording, start, start_recorded, start_with,
 };
 use futures::channel::oneshot;
 use tokio::sync::broadcast::{Receiver, error::RecvError};

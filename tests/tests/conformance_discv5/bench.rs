@@ -7,13 +7,14 @@ use std::{
 };
 
 use coracle_core::{
-    crypto::{Identity, RustCrypto, SecretKey},
+    crypto::{Crypto, Identity, RustCrypto, SecretKey},
     discovery::{Config, Discovery, Event},
     limits::MAX_PACKET_SIZE,
     record::{Builder, Record},
     rng::Seed,
     time::Instant,
 };
+use coracle_native_crypto::NativeCrypto;
 use coracle_tests::raw_peer::{PeerRecord, record_of};
 use coracle_tokio::NoStore;
 
@@ -110,16 +111,16 @@ pub(crate) fn in_memory(scenario: impl Fn(&mut Memory)) {
 }
 
 /// `Discovery` alone.
-struct Subject {
-    identity: Identity<RustCrypto>,
+struct Subject<C: Crypto> {
+    identity: Identity<C>,
     discovery: Discovery,
     record: Record,
     events: Vec<Event>,
 }
 
-impl Subject {
-    fn new(at: SocketAddr) -> Self {
-        let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&[NUMBER; 32]).unwrap());
+impl<C: Crypto> Subject<C> {
+    fn new(crypto: C, at: SocketAddr) -> Self {
+        let identity = Identity::new(crypto, SecretKey::from_bytes(&[NUMBER; 32]).unwrap());
         let mut builder = Builder::new();
         match at {
             SocketAddr::V4(v4) => builder.set_ip4(Some(*v4.ip())).unwrap().set_udp4(Some(v4.port())).unwrap(),
@@ -146,7 +147,7 @@ impl Subject {
 
 /// A network in memory: packets take no time, and time passes only while everybody waits.
 pub(crate) struct Memory {
-    subject: Subject,
+    subject: Subject<RustCrypto>,
     place: Place,
     now: Instant,
     inboxes: BTreeMap<SocketAddr, VecDeque<Vec<u8>>>,
@@ -155,7 +156,7 @@ pub(crate) struct Memory {
 
 impl Memory {
     fn new(place: Place) -> Self {
-        let subject = Subject::new(SocketAddr::new(place.address(255), 9000));
+        let subject = Subject::new(RustCrypto, SocketAddr::new(place.address(255), 9000));
         Self { subject, place, now: Instant::from_millis(1), inboxes: BTreeMap::new(), ports: 20_000 }
     }
 
@@ -235,7 +236,7 @@ impl Peers {
 
 /// `Discovery` on a UDP socket of 127.0.0.1, driven by the thread of the test.
 pub(crate) struct Sockets {
-    subject: Subject,
+    subject: Subject<NativeCrypto>,
     socket: UdpSocket,
     peers: Peers,
     start: std::time::Instant,
@@ -245,7 +246,7 @@ impl Sockets {
     pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        let subject = Subject::new(socket.local_addr().unwrap());
+        let subject = Subject::new(NativeCrypto::new(), socket.local_addr().unwrap());
         Self { subject, socket, peers: Peers::default(), start: std::time::Instant::now() }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! A scripted peer ([`coracle_tests::raw_peer`]) speaks to the node under test. Each scenario is one
 //! function over a [`bench::Network`] and runs three ways: against `Discovery` alone in memory (from
-//! loopback, IPv4 and IPv6 addresses), against it over real UDP sockets, and, where the node need not be
+//! loopback, IPv4 and IPv6 addresses), against it with native cryptography over real UDP sockets, and, where the node need not be
 //! told to do anything, against a whole node of `coracle-tokio`.
 //!
 //! "Unanswered" is never a matter of waiting: what was asked afterwards was answered, and nothing came

@@ -10,7 +10,7 @@ use std::{
 };
 
 use coracle_core::{
-    crypto::{Identity, RustCrypto, SecretKey},
+    crypto::{Crypto, Identity, RustCrypto},
     discovery::{Config, Discovery, Event, RecordSource, RequestId},
     id::NodeId,
     limits::MAX_PACKET_SIZE,
@@ -18,13 +18,18 @@ use coracle_core::{
     rng::{Rng, Seed},
     time::Instant,
 };
+use coracle_native_crypto::NativeCrypto;
 use tokio::{
     net::UdpSocket,
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
-use crate::{DEADLINE, TALK, reversed};
+use crate::{
+    DEADLINE, TALK,
+    node::{Cryptography, secret},
+    reversed,
+};
 
 type Job = Box<dyn FnOnce(&mut Discovery, Instant) + Send>;
 
@@ -49,7 +54,6 @@ pub(crate) struct Ours {
     pub(crate) endpoint: SocketAddr,
     pub(crate) id: NodeId,
     number: u8,
-    identity: Arc<Identity<RustCrypto>>,
     socket: Arc<UdpSocket>,
     record: Record,
     /// So many of a hundred datagrams are lost, in both directions.
@@ -69,14 +73,11 @@ impl Ours {
 
     pub(crate) async fn start_at(number: u8, address: SocketAddr) -> Self {
         let socket = Arc::new(UdpSocket::bind(address).await.unwrap());
-        let secret = SecretKey::from_bytes(&[number; 32]).unwrap();
-        let identity = Arc::new(Identity::new(RustCrypto, secret));
-        let endpoint = socket.local_addr().unwrap();
-        let record = signed(&identity, 1, endpoint);
-        Self::run(number, identity, socket, record)
+        let record = signed(number, 1, socket.local_addr().unwrap());
+        Self::run(number, socket, record)
     }
 
-    fn run(number: u8, identity: Arc<Identity<RustCrypto>>, socket: Arc<UdpSocket>, record: Record) -> Self {
+    fn run(number: u8, socket: Arc<UdpSocket>, record: Record) -> Self {
         let seed = Seed::new([number; 32]);
         let mut machine = Discovery::new(Config::default(), &record, seed.stream("discovery"));
         assert!(machine.accept_talk(TALK));
@@ -85,13 +86,21 @@ impl Ours {
         let loss = Arc::new(AtomicU64::new(0));
         let network =
             Network { socket: Arc::clone(&socket), loss: Arc::clone(&loss), rng: seed.stream("network") };
-        let task = tokio::spawn(drive(machine, Arc::clone(&identity), network, queue, out));
+        let task = match Cryptography::of(number) {
+            Cryptography::Native => {
+                let identity = Identity::new(NativeCrypto::new(), secret(number));
+                tokio::spawn(drive(machine, identity, network, queue, out))
+            }
+            Cryptography::Rust => {
+                let identity = Identity::new(RustCrypto, secret(number));
+                tokio::spawn(drive(machine, identity, network, queue, out))
+            }
+        };
         let endpoint = socket.local_addr().unwrap();
         Self {
             endpoint,
-            id: identity.node_id(),
+            id: record.node_id(),
             number,
-            identity,
             socket,
             record,
             loss,
@@ -106,7 +115,7 @@ impl Ours {
     pub(crate) async fn restart(self) -> Self {
         self.task.abort();
         let _ = self.task.await;
-        Self::run(self.number, self.identity, self.socket, self.record)
+        Self::run(self.number, self.socket, self.record)
     }
 
     /// The same key with its next record on another socket, with everything else forgotten.
@@ -114,8 +123,8 @@ impl Ours {
         self.task.abort();
         let _ = self.task.await;
         let socket = Arc::new(UdpSocket::bind(SocketAddr::new(self.endpoint.ip(), 0)).await.unwrap());
-        let record = signed(&self.identity, self.record.seq() + 1, socket.local_addr().unwrap());
-        Self::run(self.number, self.identity, socket, record)
+        let record = signed(self.number, self.record.seq() + 1, socket.local_addr().unwrap());
+        Self::run(self.number, socket, record)
     }
 
     /// From now on so many of a hundred datagrams are lost, in whichever direction they go.
@@ -136,7 +145,8 @@ impl Ours {
     pub(crate) async fn publish_next(&mut self) -> u64 {
         let mut builder = Builder::from_record(&self.record);
         builder.set_string(b"coracle", Some(b"changed")).unwrap();
-        let record = builder.sign(self.record.seq() + 1, &self.identity).unwrap();
+        let record =
+            builder.sign(self.record.seq() + 1, &Identity::new(RustCrypto, secret(self.number))).unwrap();
         self.record = record.clone();
         self.with(move |machine, now| machine.set_local_record(now, &record)).await;
         self.record.seq()
@@ -242,13 +252,13 @@ impl Ours {
     }
 }
 
-fn signed(identity: &Identity<RustCrypto>, seq: u64, endpoint: SocketAddr) -> Record {
+fn signed(number: u8, seq: u64, endpoint: SocketAddr) -> Record {
     let mut builder = Builder::new();
     match endpoint {
         SocketAddr::V4(v4) => builder.set_ip4(Some(*v4.ip())).unwrap().set_udp4(Some(v4.port())).unwrap(),
         SocketAddr::V6(v6) => builder.set_ip6(Some(*v6.ip())).unwrap().set_udp6(Some(v6.port())).unwrap(),
     };
-    builder.sign(seq, identity).unwrap()
+    builder.sign(seq, &Identity::new(RustCrypto, secret(number))).unwrap()
 }
 
 /// The socket, and a network that may lose datagrams.
@@ -264,9 +274,9 @@ impl Network {
     }
 }
 
-async fn drive(
+async fn drive<C: Crypto>(
     mut machine: Discovery,
-    identity: Arc<Identity<RustCrypto>>,
+    identity: Identity<C>,
     mut network: Network,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     out: mpsc::UnboundedSender<Seen>,

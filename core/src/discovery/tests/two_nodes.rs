@@ -255,6 +255,7 @@ fn another_key_cannot_claim_an_id() {
     let victim = identity(5);
     let stolen = record(&victim, 1, endpoint(2, 9000));
     net.add_with(2, endpoint(2, 9000), Config::default(), &stolen);
+    net.nodes[2].identity.pretend(victim.node_id());
     let to = net.nodes[1].record();
     net.nodes[2].discovery.ping(net.now, &to).unwrap();
     net.run_ms(3_000);

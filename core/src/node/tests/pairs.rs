@@ -49,11 +49,16 @@ fn address(node: usize) -> SocketAddr {
 impl World {
     /// Nodes 1 and 2 of a cluster of two, each of which has the other's address if `hints` says so.
     fn new(crypto: &Cheap, hints: [bool; 2]) -> Self {
+        Self::with_endpoints(crypto, hints.map(u16::from))
+    }
+
+    /// The same, where each has so many endpoints of the other, all of which lead there.
+    fn with_endpoints(crypto: &Cheap, endpoints: [u16; 2]) -> Self {
         let nodes = [0, 1].map(|own| {
             let mut members: Vec<MemberConfig> =
                 (1..=2).map(|n| MemberConfig::new(crypto.public_key(&key(n)))).collect();
-            if hints[own] {
-                members[1 - own].hints.push(address(1 - own));
+            for port in 0..endpoints[own] {
+                members[1 - own].hints.push(SocketAddr::new(address(1 - own).ip(), 3610 + port));
             }
             let mut config = Config::new(key(1 + own as u8), Seed::new([own as u8; 32]), members);
             // Discovery has no part in this, and small pools make thousands of nodes cheap.
@@ -85,7 +90,7 @@ impl World {
             match node.poll(self.now, &mut buf) {
                 Action::Store { id, .. } => node.handle_event(self.now, Event::Stored(id)),
                 Action::Dial { conn, to } => {
-                    assert_eq!(to, address(1 - n));
+                    assert_eq!(to.ip(), address(1 - n).ip());
                     let mut names = [None; 2];
                     names[n] = Some(conn);
                     self.links.push(Link {
@@ -291,6 +296,42 @@ fn every_interleaving_of_two_dials_ends_in_one_channel() {
     );
     // Both kinds of end are there: one dial so late that the other's channel was there, and both at once.
     assert!(ends > 10 && kept.iter().all(|n| *n > 0), "{ends} {kept:?}");
+}
+
+/// The same where each dials several endpoints of the other, a moment apart, in orders drawn at random: of three
+/// connections from one side the other must not close the one that the first keeps (`operators-10:17`).
+#[test]
+fn several_dials_at_once_end_in_one_channel() {
+    let crypto = Cheap::default();
+    let mut most = 0;
+    for seed in 0..400_u32 {
+        let mut rng = Seed::new([seed as u8 ^ 0x55; 32]).stream("orders");
+        let mut draw = |n: usize| {
+            let mut bytes = [0; 4];
+            rng.fill(&mut bytes);
+            (u32::from_le_bytes(bytes) ^ seed) as usize % n
+        };
+        let mut world = World::with_endpoints(&crypto, [1 + draw(4) as u16, 1 + draw(4) as u16]);
+        // Moments at which the next of them is dialled.
+        let mut ticks = 8;
+        loop {
+            let moves = world.moves();
+            if ticks > 0 && (moves.is_empty() || draw(4) == 0) {
+                ticks -= 1;
+                if world.deadlines.iter().flatten().any(|at| at.since(world.now) < Duration::from_secs(1)) {
+                    world.tick();
+                }
+            } else if moves.is_empty() {
+                break;
+            } else {
+                let step = moves[draw(moves.len())];
+                world.step(step);
+            }
+        }
+        most = most.max(world.links.len());
+        assert!(world.only_link().is_some() && !world.was_alone(), "seed {seed}: {:?}", world.notices);
+    }
+    assert!(most >= 6, "{most} connections at a time");
 }
 
 /// A connected pair, the first of which dialled the second.

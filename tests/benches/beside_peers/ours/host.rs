@@ -6,7 +6,7 @@ use coracle_core::{
     crypto::Identity,
     discovery::{
         Config, Discovery, Event,
-        keys::{self, Keys},
+        keys::{self, Ephemeral, Keys},
         message::{self, Message, WireId},
         packet::{self, Auth},
     },
@@ -171,8 +171,7 @@ pub(crate) fn handshake<B: Backend>(
     buf: &mut Buf,
 ) -> (usize, Keys) {
     let (crypto, dest, src) = (identity.crypto(), host.identity.node_id(), identity.node_id());
-    let secret = keys::ephemeral(crypto, rng).unwrap();
-    let ephemeral = crypto.public_key(&secret).compressed();
+    let Ephemeral { secret, public: ephemeral } = Ephemeral::draw(crypto, rng).unwrap();
     let shared = crypto.ecdh(&secret, host.identity.public_key()).unwrap();
     let mut keys = Keys::initiator(crypto, &shared, &src, &dest, data);
     let signature = keys::sign_id(identity, data, &ephemeral, &dest);

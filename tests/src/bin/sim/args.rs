@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Scenario(Scenario),
     /// List the scenarios
     Scenarios,
-    /// Carry out a plan again: a trace file, `seed:7`, `moves:7`, or a plan's JSON
+    /// Carry out a plan again: a trace file, `seed:7`, `moves:7`, `operators-4:7`, or a plan's JSON
     Replay(Replay),
     /// Make a failing plan smaller while it breaks the same rule
     Shrink(Shrink),
@@ -89,7 +89,7 @@ pub(crate) struct Shrink {
     /// A trace file, a seed, `SCENARIO:7`, or a plan's JSON
     #[arg(value_name = "SEED|FILE")]
     pub(crate) what: String,
-    /// Where the smaller plan goes
+    /// Where the smaller plan goes; the smallest so far is always there
     #[arg(short, long, value_name = "FILE.json")]
     pub(crate) output: PathBuf,
     /// Most runs that are tried

@@ -61,7 +61,7 @@ impl Sum {
         healed.get(at).copied().unwrap_or(0)
     }
 
-    fn print(&self, took: Duration) {
+    fn print(&self, took: Duration, drawn: bool) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
         let tenth = |tenths: u64| format!("{}.{}", tenths / 10, tenths % 10);
         println!(
@@ -80,12 +80,15 @@ impl Sum {
             self.seen.packets, self.seen.channels, self.seen.records, self.seen.nonces, self.seen.unverified,
         );
         println!("faults seen (times, and in how many of {} runs):", self.runs);
-        for (fault, count) in self.counters.faults().chain(self.seen.faults()) {
+        let counts = self.counters.faults().chain(self.seen.faults());
+        for (fault, count) in counts.filter(|(_, count)| *count > 0) {
             println!("  {fault:<24} {count:>10} {:>8}", self.seen_in.get(fault).copied().unwrap_or(0));
         }
+        // A scenario is about few of them.
         match self.never().as_slice() {
             [] => println!("every kind of fault was seen"),
-            never => println!("never seen: {}", never.join(", ")),
+            never if drawn => println!("never seen: {}", never.join(", ")),
+            _ => {}
         }
         let at = |percent| self.percentile(percent) / MILLISECOND;
         println!(
@@ -133,7 +136,7 @@ pub(crate) fn run(args: &Campaign) -> Answer {
     });
     bar.finish_and_clear();
     let sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    sum.print(began.elapsed());
+    sum.print(began.elapsed(), args.scenario.is_none());
     let slow = sum.healed.len() >= LEAST_FOR_P99 && sum.percentile(99) > HEALED_P99;
     if slow {
         println!("C2 is broken: the 99th percentile is above {} s", HEALED_P99 / SECOND);

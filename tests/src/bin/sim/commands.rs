@@ -61,7 +61,11 @@ pub(crate) fn shrink(args: &args::Shrink) -> Answer {
     let bar = ProgressBar::no_length().with_message("runs");
     let told = |runs, kept| bar.set_message(format!("{runs} runs, {kept} smaller plans that fail alike"));
     bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
-    let shrunk = smaller::shrink(&plan, args.budget, told);
+    // Whoever loses patience has the smallest so far.
+    let kept = |plan: &Plan| {
+        let _ = write(&args.output, &plan.to_json());
+    };
+    let shrunk = smaller::shrink(&plan, args.budget, told, kept);
     bar.finish_and_clear();
     let Some(shrunk) = shrunk else {
         return Err(format!("{} breaks no rule: there is nothing to shrink", args.what).into());
@@ -162,7 +166,9 @@ pub(crate) fn named(what: &str) -> Result<Plan, Box<dyn Error>> {
         }
     }
     let text = fs::read_to_string(what).map_err(|error| {
-        format!("{what}: {error} (and it is neither seed:7 nor SCENARIO:7 nor a plan's JSON)")
+        format!(
+            "{what}: {error} (and it is neither seed:7 nor SCENARIO:7 nor operators-4:7 nor a plan's JSON)"
+        )
     })?;
     Plan::from_json(&text).map_err(|error| format!("{what}: {error}").into())
 }

@@ -266,7 +266,7 @@ async fn a_refused_dial_is_told_and_repeated() {
 
 /// The embedder changes the members while the node runs: who comes is dialled, who goes is told goodbye and
 /// cut off, who stays notices nothing.
-#[tokio::test]
+#[adapter::test]
 async fn members_come_and_go_by_command() {
     use coracle_core::{
         channel::CloseReason,

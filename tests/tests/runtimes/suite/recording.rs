@@ -1,4 +1,5 @@
-//! What real nodes were told over real sockets, told again to fresh ones: they do the same, byte for byte.
+//! What real nodes were told over real sockets, told again to fresh ones: they do the same, byte for byte. Those that
+//! are recorded use native cryptography, those that replay pure Rust.
 
 use std::{
     io::Write,
@@ -17,12 +18,14 @@ use coracle_core::{
     cluster::MemberConfig,
     node::{Command, Config},
 };
+use coracle_native_crypto::NativeCrypto;
 
 /// A node of which everything that it is told and does is written down.
 fn start_recorded(config: Config, listen: &Listen, recorder: Recorder) -> Running {
     let sockets = Sockets::bind(listen).unwrap();
     let tcp = sockets.tcp_addresses().collect();
-    Running::of(adapter::start_recorded(sockets, config, NoStore, recorder).unwrap(), tcp)
+    let handle = adapter::start_recorded(NativeCrypto::new(), sockets, config, NoStore, recorder);
+    Running::of(handle.unwrap(), tcp)
 }
 
 /// A file that the test can read afterwards.
