@@ -249,7 +249,11 @@ pub const MAX_SESSION_MESSAGES: u32 = 1 << 30;
 /// Ephemeral keys of discovery that are made ahead, while challenges are waited for.
 pub const EPHEMERALS_AHEAD: usize = 8;
 /// Nonces of received packets that a session remembers, to recognise what comes twice.
-pub const RECENT_NONCES: usize = 64;
+pub const RECENT_NONCES: usize = 32;
+/// Sessions for each place for keys that are not in force any more, or not yet: few change their keys at one time.
+pub const SESSIONS_PER_ASIDE: usize = 16;
+/// Such places at least, unless there are fewer sessions.
+pub const ASIDES_LEAST: usize = 16;
 /// TALKREQs that are remembered after their session has forgotten them, so that each is delivered once.
 pub const RECENT_TALKS: usize = 256;
 /// Bytes that a session saves up, at most, for answers to packets that come twice. Every authentic

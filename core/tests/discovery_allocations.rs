@@ -134,6 +134,6 @@ fn the_default_configuration_takes_as_much_as_it_says() {
     let mut made = None;
     let counted =
         allocation_counter::measure(|| made = Some(Discovery::new(Config::default(), &record, rng)));
-    let said = 2_300_i64 << 10;
+    let said = 2_050_i64 << 10;
     assert!((counted.bytes_current - said).abs() < said / 20, "{counted:?}");
 }

@@ -13,12 +13,7 @@ use super::{
     table::shareable,
 };
 use crate::{
-    collections::Key,
-    crypto::Crypto,
-    id::NodeId,
-    limits::MAX_NODES_RECORDS,
-    record::{Claim, Record},
-    time::Instant,
+    collections::Key, crypto::Crypto, id::NodeId, limits::MAX_NODES_RECORDS, record::Record, time::Instant,
 };
 
 impl Discovery {
@@ -212,11 +207,11 @@ impl Discovery {
         distances: &[u16],
         bytes: &[u8],
     ) -> Option<Record> {
-        let Ok(claim) = Claim::read(bytes, crypto) else {
+        let Ok(incoming) = self.incoming(crypto, bytes) else {
             count(&mut self.counters.record_invalid);
             return None;
         };
-        let id = claim.node_id(crypto);
+        let id = incoming.claim.node_id();
         if !distances.contains(&peer.id.log_distance(&id)) {
             count(&mut self.counters.record_distance);
             return None;
@@ -224,11 +219,11 @@ impl Discovery {
         // What a node says of itself, and what a member signed, is worth having in any case.
         let member = self.table.is_member(&id) || self.table.is_member(&peer.id);
         let vouched = id == peer.id || self.table.is_member(&id);
-        if !vouched && !shareable(claim.udp_endpoints(), peer.endpoint.ip()) {
+        if !vouched && !shareable(incoming.claim.udp_endpoints(), peer.endpoint.ip()) {
             count(&mut self.counters.record_scope);
             return None;
         }
-        let record = self.verified_record(crypto, now, claim, bytes, member);
+        let record = self.verified_record(crypto, now, incoming, member);
         if record == Err(Unverified::Invalid) {
             count(&mut self.counters.record_invalid);
         }

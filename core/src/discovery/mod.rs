@@ -68,6 +68,8 @@
 #[cfg(feature = "alloc")]
 mod answer;
 #[cfg(feature = "alloc")]
+mod asides;
+#[cfg(feature = "alloc")]
 mod budget;
 #[cfg(feature = "alloc")]
 mod challenge;

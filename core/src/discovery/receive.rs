@@ -13,13 +13,14 @@ use super::{
     requests::{Ask, Challenged, Contact, Nodes, Opening, Origin},
     session::Opened,
     table::Offered,
+    verified::Digest,
 };
 use crate::{
     collections::Key,
     crypto::{Crypto, Identity, PublicKey, Signature, TAG_LEN},
     id::NodeId,
     limits::{MAX_HANDSHAKE_REPEATS, MAX_OPENING_HANDSHAKES},
-    record::{Claim, Record},
+    record::{Claim, Form, Record, RecordError},
     time::Instant,
     zoo::{self, Bug},
 };
@@ -31,6 +32,14 @@ pub(super) enum Unverified {
     Invalid,
     /// Too many signatures were checked lately.
     Budget,
+}
+
+/// A record that came.
+pub(super) struct Incoming<'a> {
+    pub(super) claim: Claim<'a>,
+    digest: Digest,
+    /// Whether these very bytes were verified before.
+    verified: bool,
 }
 
 /// The parts of a handshake packet's authdata that the handshake is checked by.
@@ -83,7 +92,7 @@ impl Discovery {
     fn on_packet<C: Crypto>(&mut self, identity: &Identity<C>, now: Instant, peer: Peer, packet: Packet<'_>) {
         let Packet { nonce, header, message, .. } = packet;
         let crypto = identity.crypto();
-        let mut opened = self.sessions.open(&peer, |session| session.open(crypto, &nonce, header, message));
+        let mut opened = self.sessions.open(crypto, &peer, &nonce, header, message);
         if opened.is_none() && self.confirm(crypto, now, &peer, &nonce, header, message) {
             opened = Some(Opened::fresh(nonce));
         }
@@ -153,7 +162,7 @@ impl Discovery {
         let keys = handshake.keys.take();
         let (public_key, carried, enr_seq) = (handshake.public_key, handshake.carried, handshake.enr_seq);
         let len = (header.len() + message.len()) as u32;
-        self.establish(now, *peer, public_key, keys, nonce, len, true);
+        self.establish(now, *peer, keys, nonce, len, true);
         self.end_opening(now, peer, Some(fits));
         self.resend(peer, carried);
         if enr_seq > self.local.seq() {
@@ -253,7 +262,7 @@ impl Discovery {
             self.offer(&record, RecordSource::Handshake, peer.endpoint, now);
         }
         let len = (header.len() + message.len()) as u32;
-        self.establish(now, peer, public_key, keys, &nonce, len, false);
+        self.establish(now, peer, keys, &nonce, len, false);
         self.after_their_handshake(&peer);
         let text = message.len().checked_sub(TAG_LEN).and_then(|len| message.get(..len));
         self.on_message(crypto, now, peer, text.unwrap_or_default(), Opened::fresh(nonce));
@@ -280,18 +289,18 @@ impl Discovery {
             count(&mut self.counters.handshake_checks_used_up);
             return None;
         };
-        let Ok(claim) = Claim::read(bytes, crypto) else {
+        let Ok(incoming) = self.incoming(crypto, bytes) else {
             count(&mut self.counters.handshake_record);
             return None;
         };
-        if claim.node_id(crypto) != *id && !zoo::has(Bug::RecordOfAnotherId) {
+        if incoming.claim.node_id() != *id && !zoo::has(Bug::RecordOfAnotherId) {
             // It was read in vain, so it counts.
             self.challenges.spend_check(left);
             count(&mut self.counters.handshake_record);
             return None;
         }
         let before = self.counters.signature_checks;
-        let record = self.verified_record(crypto, now, claim, bytes, member);
+        let record = self.verified_record(crypto, now, incoming, member);
         if self.counters.signature_checks != before {
             self.challenges.spend_check(left);
         }
@@ -301,30 +310,49 @@ impl Discovery {
         record.ok().map(|record| (*record.public_key(), Some(record)))
     }
 
+    /// Reads all of a record but the signature. If these very bytes were verified before, it costs a hash.
+    pub(super) fn incoming<'a, C: Crypto>(
+        &mut self,
+        crypto: &C,
+        bytes: &'a [u8],
+    ) -> Result<Incoming<'a>, RecordError> {
+        let form = Form::read(bytes)?;
+        let digest = crypto.sha256(&[bytes]);
+        let owner = self.verified.owner(&digest);
+        let claim = match owner {
+            Some(owner) => form.owned_by(owner),
+            None => form.claim(crypto)?,
+        };
+        Ok(Incoming { claim, digest, verified: owner.is_some() })
+    }
+
     /// Verifies a record: at the cost of a signature check, unless these very bytes were verified
     /// before. `member`: whether it may use what is reserved for members.
     pub(super) fn verified_record<C: Crypto>(
         &mut self,
         crypto: &C,
         now: Instant,
-        claim: Claim<'_>,
-        bytes: &[u8],
+        incoming: Incoming<'_>,
         member: bool,
     ) -> Result<Record, Unverified> {
-        let digest = crypto.sha256(&[bytes]);
-        let same = |record: &Record| record.as_bytes() == bytes;
-        let known = same(&self.local)
-            || self.table.find(&claim.node_id(crypto)).is_some_and(|node| same(&node.record))
-            || self.verified.knows(&digest);
-        if known {
+        let Incoming { claim, digest, verified } = incoming;
+        let owner = claim.owner();
+        let same = |record: &Record| record.as_bytes() == claim.as_bytes();
+        let known = verified
+            || same(&self.local)
+            || self.table.find(&claim.node_id()).is_some_and(|node| same(&node.record));
+        let record = if known {
             count(&mut self.counters.record_cached);
-            return claim.trust(crypto).map_err(|_| Unverified::Invalid);
-        }
-        if !self.spend_signature(now, member) {
+            claim.trust()
+        } else if self.spend_signature(now, member) {
+            claim.verify(crypto)
+        } else {
             return Err(Unverified::Budget);
+        };
+        let record = record.map_err(|_| Unverified::Invalid)?;
+        if !verified {
+            self.verified.remember(&digest, owner);
         }
-        let record = claim.verify(crypto).map_err(|_| Unverified::Invalid)?;
-        self.verified.remember(&digest);
         Ok(record)
     }
 
@@ -367,12 +395,10 @@ impl Discovery {
     }
 
     /// Puts authenticated keys in force; `len` bytes came under them.
-    #[allow(clippy::too_many_arguments)] // the parts of one handshake
     fn establish(
         &mut self,
         now: Instant,
         peer: Peer,
-        public_key: PublicKey,
         keys: Keys,
         nonce: &Nonce,
         len: u32,
@@ -380,7 +406,7 @@ impl Discovery {
     ) {
         let old_until = now + self.config.old_keys_lifetime;
         let member = self.table.is_member(&peer.id);
-        if self.sessions.install(peer, public_key, keys, old_until, member).is_some() {
+        if self.sessions.install(peer, keys, old_until, member).is_some() {
             count(&mut self.counters.sessions_evicted);
         }
         if let Some(session) = self.sessions.using(&peer) {

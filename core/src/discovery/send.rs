@@ -121,11 +121,8 @@ impl Discovery {
         buf: &mut [u8],
     ) -> Result<Sent, PacketError> {
         let peer = response.peer;
-        // An answer to a replay is no use of the session.
-        let session =
-            if response.repeated { self.sessions.peek_mut(&peer) } else { self.sessions.using(&peer) };
-        let sealing = session.and_then(|session| {
-            let keys = session.answer_keys(response.generation);
+        let keys = self.sessions.answering(&peer, response.generation, response.repeated);
+        let sealing = keys.and_then(|keys| {
             let nonce = keys.next_nonce(&mut self.rng)?;
             Some((identity.crypto().aes_gcm_key(keys.send()), nonce))
         });
@@ -159,7 +156,7 @@ impl Discovery {
         };
         let len = written.map_err(|BufferTooSmall| PacketError::BufferTooSmall)?;
         let size = (draft.message().start + len + TAG_LEN) as u32;
-        if response.repeated && !self.sessions.peek_mut(&peer).is_some_and(|session| session.pay(size)) {
+        if response.repeated && !self.sessions.pay(&peer, size) {
             count(&mut self.counters.repeated_budget);
             return Ok(None);
         }

@@ -7,42 +7,41 @@
 //! and a packet that comes twice proves nothing: it does not keep a session alive, and its answer is
 //! paid with bytes that came. Keys are wiped where they stand when their time is over.
 
-use super::{keys::Keys, packet::Nonce, peer::Peer};
+use super::{
+    asides::{Aside, Asides, Pair, Place},
+    keys::Keys,
+    packet::Nonce,
+    peer::Peer,
+};
 use crate::{
-    collections::{Deadlines, Key, Keyed, Lists},
-    crypto::{Crypto, PublicKey},
+    collections::{Key, Keyed, Lists},
+    crypto::Crypto,
     limits::{MAX_REPEAT_CREDIT, RECENT_NONCES},
     rng::Rng,
-    time::{Instant, earlier},
+    time::Instant,
 };
 
-/// Keys that are not in force, and when their time is over.
-#[derive(Debug)]
-struct Aside {
-    keys: Keys,
-    until: Instant,
-}
+/// A nonce in three bytes, never zero.
+type Print = [u8; 3];
 
-/// One session.
+/// One session. It is small, because there are many; keys that are not in force stand elsewhere.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// The peer's static key: what a new handshake with it needs.
-    pub(super) public_key: PublicKey,
     /// Which key change this was, of all sessions: later ones have higher numbers.
     pub(super) serial: u64,
     /// The keys to encrypt with, and to try first.
     keys: Keys,
-    /// The keys before.
-    previous: Option<Aside>,
-    /// Keys of a handshake of ours whose outcome is unknown, because its request was answered under
-    /// others: the peer may still begin to use them.
-    offered: Option<Aside>,
-    /// Fingerprints of the nonces of the packets that came last.
-    seen: [u32; RECENT_NONCES],
-    next_seen: usize,
+    /// The keys before, and those of a handshake that was not confirmed.
+    asides: Place,
     /// Bytes that answers to repeated packets may still have.
-    credit: u32,
+    credit: u16,
+    /// The nonces of the packets that came last, the newest first.
+    seen: [Print; RECENT_NONCES],
 }
+
+const _: () = assert!(MAX_REPEAT_CREDIT <= u16::MAX as u32);
+// With its peer, its place in the index and in the order of use: at most 256 bytes.
+const _: () = assert!(size_of::<Session>() <= 144);
 
 /// Which keys of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +73,8 @@ impl Opened {
 }
 
 impl Session {
-    fn new(public_key: PublicKey, keys: Keys, serial: u64) -> Self {
-        Self {
-            public_key,
-            serial,
-            keys,
-            previous: None,
-            offered: None,
-            seen: [0; RECENT_NONCES],
-            next_seen: 0,
-            credit: 0,
-        }
+    fn new(keys: Keys, serial: u64) -> Self {
+        Self { serial, keys, asides: Place::NONE, credit: 0, seen: [[0; 3]; RECENT_NONCES] }
     }
 
     /// The keys to encrypt with.
@@ -92,29 +82,10 @@ impl Session {
         &mut self.keys
     }
 
-    /// The keys to encrypt an answer with, to a request that came under those of `generation`.
-    pub(super) fn answer_keys(&mut self, generation: Generation) -> &mut Keys {
-        match (&mut self.previous, generation) {
-            (Some(previous), Generation::Previous) => &mut previous.keys,
-            _ => &mut self.keys,
-        }
-    }
-
     /// Puts other keys in force; those before go aside.
-    fn replace(&mut self, keys: Keys, until: Instant) {
-        self.previous = Some(Aside { keys: self.keys.take(), until });
+    fn replace(&mut self, keys: Keys, until: Instant, pair: &mut Pair) {
+        pair.previous = Some(Aside { keys: self.keys.take(), until });
         self.keys = keys;
-    }
-
-    /// Wipes the keys whose time is over; when the next ones' is.
-    fn expire(&mut self, now: Instant) -> Option<Instant> {
-        for slot in [&mut self.previous, &mut self.offered] {
-            if slot.as_ref().is_some_and(|aside| aside.until <= now) {
-                *slot = None;
-            }
-        }
-        let until = |slot: &Option<Aside>| slot.as_ref().map(|aside| aside.until);
-        earlier(until(&self.previous), until(&self.offered))
     }
 
     /// Whether another message can be sent.
@@ -124,9 +95,10 @@ impl Session {
 
     /// Decrypts a message in place with any keys that the peer may use. `None` when none fits; then
     /// the buffer is as it was.
-    pub(super) fn open<C: Crypto>(
+    fn open<C: Crypto>(
         &mut self,
         crypto: &C,
+        pair: Option<&mut Pair>,
         nonce: &Nonce,
         header: &[u8],
         message: &mut [u8],
@@ -134,17 +106,17 @@ impl Session {
         let len = (header.len() + message.len()) as u32;
         let mut fits = |keys: &Keys| keys.open(crypto, nonce, header, message).is_ok();
         let mut opened = Opened::fresh(*nonce);
-        if fits(&self.keys) {
-            // As usual.
-        } else if self.previous.as_ref().is_some_and(|aside| fits(&aside.keys)) {
-            opened.generation = Generation::Previous;
-        } else if let Some(offered) = self.offered.as_mut().filter(|aside| fits(&aside.keys)) {
-            let (keys, until) = (offered.keys.take(), offered.until);
-            self.offered = None;
-            self.replace(keys, until);
-            opened.renewed = true;
-        } else {
-            return None;
+        if !fits(&self.keys) {
+            let pair = pair?;
+            if pair.previous.as_ref().is_some_and(|aside| fits(&aside.keys)) {
+                opened.generation = Generation::Previous;
+            } else {
+                let offered = pair.offered.as_mut().filter(|aside| fits(&aside.keys))?;
+                let (keys, until) = (offered.keys.take(), offered.until);
+                pair.offered = None;
+                self.replace(keys, until, pair);
+                opened.renewed = true;
+            }
         }
         opened.repeated = self.remember(nonce, len);
         Some(opened)
@@ -152,30 +124,33 @@ impl Session {
 
     /// Remembers an authentic packet by its nonce; whether it was known.
     pub(super) fn remember(&mut self, nonce: &Nonce, len: u32) -> bool {
-        self.credit = self.credit.saturating_add(len).min(MAX_REPEAT_CREDIT);
+        self.credit = (u32::from(self.credit) + len.min(MAX_REPEAT_CREDIT)).min(MAX_REPEAT_CREDIT) as u16;
         let print = fingerprint(nonce);
         if self.seen.contains(&print) {
             return true;
         }
-        self.seen[self.next_seen] = print;
-        self.next_seen = (self.next_seen + 1) % RECENT_NONCES;
+        self.seen.copy_within(..RECENT_NONCES - 1, 1);
+        self.seen[0] = print;
         false
     }
 
     /// Pays for an answer to a repeated packet; false when more would go out than came in.
-    pub(super) const fn pay(&mut self, len: u32) -> bool {
-        let enough = self.credit >= len;
-        if enough {
-            self.credit -= len;
+    fn pay(&mut self, len: u32) -> bool {
+        let left = u32::from(self.credit).checked_sub(len);
+        if let Some(left) = left {
+            self.credit = left as u16;
         }
-        enough
+        left.is_some()
     }
 }
 
-/// A nonce in four bytes, never zero. A peer's own nonces differ in their count or their random part.
-fn fingerprint(nonce: &Nonce) -> u32 {
+/// A nonce in three bytes. A peer's own nonces differ in their count or their random part.
+fn fingerprint(nonce: &Nonce) -> Print {
     let word = |at: usize| nonce[at..at + 4].iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
-    (word(0).wrapping_mul(0x9e37_79b1) ^ word(4) ^ word(8).rotate_left(16)).max(1)
+    let mixed = word(0).wrapping_mul(0x9e37_79b1) ^ word(4) ^ word(8).rotate_left(16);
+    // The low byte goes into the others, so that all of it counts.
+    let [a, b, c, d] = mixed.wrapping_mul(0x85eb_ca6b).to_be_bytes();
+    [a.max(1), b, c ^ d]
 }
 
 /// The order in which strangers' sessions leave.
@@ -188,8 +163,8 @@ const MEMBERS: usize = 1;
 pub(super) struct Sessions {
     sessions: Keyed<Peer, Session>,
     order: Lists,
-    /// When keys that are not in force any more are wiped.
-    expiries: Deadlines,
+    /// Keys that are not in force.
+    asides: Asides,
     serial: u64,
 }
 
@@ -198,7 +173,7 @@ impl Sessions {
         Self {
             sessions: Keyed::new(capacity, rng),
             order: Lists::new(2, capacity),
-            expiries: Deadlines::new(capacity),
+            asides: Asides::new(capacity),
             serial: 0,
         }
     }
@@ -214,32 +189,56 @@ impl Sessions {
         self.sessions.get_mut(key)
     }
 
-    /// The session with `peer`, without using it.
-    pub(super) fn peek_mut(&mut self, peer: &Peer) -> Option<&mut Session> {
-        let key = self.sessions.find(peer)?;
-        self.sessions.get_mut(key)
-    }
-
-    /// Opens a packet in the session with `peer`. Only a new one that authenticates counts as use:
-    /// neither junk nor a replay must decide who is evicted.
-    pub(super) fn open(
+    /// The keys to encrypt an answer with, to a request that came under those of `generation`. An answer to a
+    /// `repeated` packet is no use of the session.
+    pub(super) fn answering(
         &mut self,
         peer: &Peer,
-        open: impl FnOnce(&mut Session) -> Option<Opened>,
-    ) -> Option<Opened> {
+        generation: Generation,
+        repeated: bool,
+    ) -> Option<&mut Keys> {
         let key = self.sessions.find(peer)?;
-        let opened = open(self.sessions.get_mut(key)?)?;
-        if !opened.repeated {
+        if !repeated {
             self.used(key);
         }
+        let session = self.sessions.get_mut(key)?;
+        let previous = match generation {
+            Generation::Current => None,
+            Generation::Previous => {
+                self.asides.get_mut(session.asides).and_then(|pair| pair.previous.as_mut())
+            }
+        };
+        Some(previous.map_or(&mut session.keys, |aside| &mut aside.keys))
+    }
+
+    /// Pays for an answer of `len` bytes to a repeated packet; false when more would go out than came in.
+    pub(super) fn pay(&mut self, peer: &Peer, len: u32) -> bool {
+        let key = self.sessions.find(peer);
+        key.and_then(|key| self.sessions.get_mut(key)).is_some_and(|session| session.pay(len))
+    }
+
+    /// Opens a packet in the session with `peer`, in place. Only a new one that authenticates counts as use:
+    /// neither junk nor a replay must decide who is evicted.
+    pub(super) fn open<C: Crypto>(
+        &mut self,
+        crypto: &C,
+        peer: &Peer,
+        nonce: &Nonce,
+        header: &[u8],
+        message: &mut [u8],
+    ) -> Option<Opened> {
+        let key = self.sessions.find(peer)?;
+        let session = self.sessions.get_mut(key)?;
+        let pair = self.asides.get_mut(session.asides);
+        let opened = session.open(crypto, pair, nonce, header, message)?;
         if opened.renewed {
             // Later than those before, which may still be used.
             self.serial += 1;
-            let serial = self.serial;
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.serial = serial;
-            }
-            self.watch(key, Instant::ZERO);
+            session.serial = self.serial;
+            self.asides.watch(session.asides, Instant::ZERO);
+        }
+        if !opened.repeated {
+            self.used(key);
         }
         Some(opened)
     }
@@ -260,25 +259,23 @@ impl Sessions {
     pub(super) fn install(
         &mut self,
         peer: Peer,
-        public_key: PublicKey,
         keys: Keys,
         old_until: Instant,
         member: bool,
     ) -> Option<Peer> {
         let list = if member { MEMBERS } else { STRANGERS };
         self.serial += 1;
+        let serial = self.serial;
         if let Some(key) = self.sessions.find(&peer) {
             self.order.push(list, key.index());
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.replace(keys, old_until);
-                session.public_key = public_key;
-                session.serial = self.serial;
-            }
-            self.watch(key, Instant::ZERO);
+            self.set_aside(key, |session, pair| {
+                session.replace(keys, old_until, pair);
+                session.serial = serial;
+            });
             return None;
         }
         let evicted = if self.sessions.is_full() { self.evict() } else { None };
-        if let Ok(key) = self.sessions.insert(peer, Session::new(public_key, keys, self.serial)) {
+        if let Ok(key) = self.sessions.insert(peer, Session::new(keys, serial)) {
             self.order.push(list, key.index());
         }
         evicted
@@ -286,32 +283,41 @@ impl Sessions {
 
     /// Goes on trying the keys of a handshake of ours that was not confirmed, until then.
     pub(super) fn offer(&mut self, peer: &Peer, keys: Keys, until: Instant) {
-        let Some(key) = self.sessions.find(peer) else { return };
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.offered = Some(Aside { keys, until });
+        if let Some(key) = self.sessions.find(peer) {
+            self.set_aside(key, |_, pair| pair.offered = Some(Aside { keys, until }));
         }
-        self.watch(key, Instant::ZERO);
+    }
+
+    /// Lets `set` put keys of a session aside.
+    fn set_aside(&mut self, key: Key, set: impl FnOnce(&mut Session, &mut Pair)) {
+        let list = self.order.list_of(key.index()).unwrap_or(STRANGERS);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let (place, evicted) = self.asides.claim(session.asides, key.index(), list);
+        session.asides = place;
+        if let Some(pair) = self.asides.get_mut(place) {
+            set(session, pair);
+        }
+        self.asides.watch(place, Instant::ZERO);
+        self.has_none_aside(evicted);
+    }
+
+    /// A session has no keys aside any longer.
+    fn has_none_aside(&mut self, place: Option<usize>) {
+        let key = place.and_then(|place| self.sessions.key_at(place));
+        if let Some(session) = key.and_then(|key| self.sessions.get_mut(key)) {
+            session.asides = Place::NONE;
+        }
     }
 
     /// When keys are to be wiped next.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.expiries.next()
+        self.asides.next_expiry()
     }
 
     /// Wipes the keys whose time is over.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some(place) = self.expiries.pop(now) {
-            if let Some(key) = self.sessions.key_at(place) {
-                self.watch(key, now);
-            }
-        }
-    }
-
-    /// Notes when keys of a session are to be wiped next, after wiping those that are.
-    fn watch(&mut self, key: Key, now: Instant) {
-        match self.sessions.get_mut(key).and_then(|session| session.expire(now)) {
-            Some(until) => self.expiries.set(key.index(), until),
-            None => self.expiries.clear(key.index()),
+        while let Some(without) = self.asides.expire(now) {
+            self.has_none_aside(without);
         }
     }
 
@@ -325,7 +331,9 @@ impl Sessions {
 
     fn remove(&mut self, key: Key) {
         self.order.remove(key.index());
-        self.expiries.clear(key.index());
+        if let Some(session) = self.sessions.get(key) {
+            self.asides.free(session.asides);
+        }
         // Where it stands, so that its keys are wiped there.
         self.sessions.discard(key);
     }
@@ -371,10 +379,6 @@ mod tests {
         Peer { id: NodeId([n; 32]), endpoint: ([127, 0, 0, 1], u16::from(n)).into() }
     }
 
-    fn public_key() -> PublicKey {
-        PublicKey::from_xy([0; 64])
-    }
-
     fn sealed(keys: &Keys, nonce: &Nonce) -> std::vec::Vec<u8> {
         let mut message = std::vec![7; 20];
         let tag =
@@ -388,8 +392,8 @@ mod tests {
         let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
         let (old, new) = (keys(1), keys(2));
         let (now, later) = (Instant::from_millis(10), Instant::from_millis(20));
-        sessions.install(peer(1), public_key(), old.1, now, false);
-        sessions.install(peer(1), public_key(), new.1, later, false);
+        sessions.install(peer(1), old.1, now, false);
+        sessions.install(peer(1), new.1, later, false);
         let offered = keys(4);
         sessions.offer(&peer(1), offered.1, later);
         for (keys, at, nonce, expected) in [
@@ -405,42 +409,64 @@ mod tests {
         ] {
             sessions.expire(at);
             let mut message = sealed(keys, &nonce);
-            let opened = sessions.open(&peer(1), |s| s.open(&RustCrypto, &nonce, b"header", &mut message));
+            let opened = sessions.open(&RustCrypto, &peer(1), &nonce, b"header", &mut message);
             assert_eq!(opened.map(|o| (o.generation, o.repeated, o.renewed)), expected);
             assert!(opened.is_none() || message[..20] == [7; 20]);
         }
-        let session = sessions.using(&peer(1)).unwrap();
-        assert!(session.open(&RustCrypto, &[0; 12], b"", &mut [0; TAG_LEN - 1]).is_none());
+        assert!(sessions.open(&RustCrypto, &peer(1), &[0; 12], b"", &mut [0; TAG_LEN - 1]).is_none());
     }
 
     #[test]
     fn keys_go_when_their_time_is_over_and_are_not_sent_under() {
         let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
         let (soon, later) = (Instant::from_millis(10), Instant::from_millis(20));
-        sessions.install(peer(1), public_key(), keys(1).1, soon, false);
+        sessions.install(peer(1), keys(1).1, soon, false);
         assert_eq!(sessions.next_expiry(), None);
-        sessions.install(peer(1), public_key(), keys(2).1, soon, false);
+        sessions.install(peer(1), keys(2).1, soon, false);
         sessions.offer(&peer(1), keys(3).1, later);
         assert_eq!(sessions.next_expiry(), Some(soon));
         let old = *keys(1).1.send().expose();
         let send = |sessions: &mut Sessions| {
-            let session = sessions.using(&peer(1)).unwrap();
-            *session.answer_keys(Generation::Previous).send().expose()
+            *sessions.answering(&peer(1), Generation::Previous, false).unwrap().send().expose()
         };
         assert_eq!(send(&mut sessions), old);
         sessions.expire(soon);
         assert_ne!(send(&mut sessions), old);
-        let session = sessions.using(&peer(1)).unwrap();
-        assert!(session.previous.is_none() && session.offered.is_some());
+        let place = sessions.find(&peer(1)).unwrap().asides;
+        let pair = sessions.asides.get_mut(place).unwrap();
+        assert!(pair.previous.is_none() && pair.offered.is_some());
         assert_eq!(sessions.next_expiry(), Some(later));
         sessions.expire(later);
-        assert!(sessions.using(&peer(1)).unwrap().offered.is_none());
+        assert!(sessions.find(&peer(1)).unwrap().asides == Place::NONE);
         assert_eq!(sessions.next_expiry(), None);
     }
 
     #[test]
+    fn when_many_change_their_keys_the_oldest_are_forgotten_and_strangers_first() {
+        let mut sessions = Sessions::new(64, &mut Seed::new([1; 32]).stream("s"));
+        let until = Instant::from_millis(10);
+        // One more than there is room for; the first is a member.
+        let all = 1..=crate::limits::ASIDES_LEAST as u8 + 1;
+        for n in all.clone() {
+            for _ in 0..2 {
+                sessions.install(peer(n), keys(n).1, until, n == 1);
+            }
+        }
+        let has = |sessions: &mut Sessions, n| {
+            let place = sessions.find(&peer(n)).unwrap().asides;
+            sessions.asides.get_mut(place).is_some_and(|pair| pair.previous.is_some())
+        };
+        assert!(all.clone().all(|n| has(&mut sessions, n) == (n != 2)));
+        sessions.remove_peer(&peer(3));
+        sessions.install(peer(2), keys(2).1, until, false);
+        assert!(all.clone().filter(|n| *n != 3).all(|n| has(&mut sessions, n)));
+        sessions.expire(until);
+        assert!(all.filter(|n| *n != 3).all(|n| sessions.find(&peer(n)).unwrap().asides == Place::NONE));
+    }
+
+    #[test]
     fn repeats_are_known_for_long_and_paid_for() {
-        let mut session = Session::new(public_key(), keys(1).1, 1);
+        let mut session = Session::new(keys(1).1, 1);
         let nonce = |n: u32| {
             let mut nonce = [7; 12];
             nonce[..4].copy_from_slice(&n.to_be_bytes());
@@ -449,26 +475,26 @@ mod tests {
         let known = (0..RECENT_NONCES as u32).filter(|n| session.remember(&nonce(*n), 10)).count();
         assert_eq!(known, 0);
         assert!(session.remember(&nonce(0), 10), "the oldest is still known");
-        assert_eq!(session.credit, 10 * (RECENT_NONCES as u32 + 1));
-        assert!(session.pay(600) && !session.pay(51) && session.pay(50) && !session.pay(1));
+        assert_eq!(session.credit, 10 * (RECENT_NONCES as u16 + 1));
+        assert!(session.pay(300) && !session.pay(31) && session.pay(30) && !session.pay(1));
         session.remember(&nonce(99), 1_000_000);
-        assert_eq!(session.credit, MAX_REPEAT_CREDIT);
+        assert_eq!(u32::from(session.credit), MAX_REPEAT_CREDIT);
     }
 
     #[test]
     fn a_replay_does_not_keep_a_session() {
         let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
         for n in [1, 2] {
-            sessions.install(peer(n), public_key(), keys(n).1, Instant::ZERO, false);
+            sessions.install(peer(n), keys(n).1, Instant::ZERO, false);
         }
         let nonce = [5; 12];
         let open = |sessions: &mut Sessions, n| {
             let mut message = sealed(&keys(n).0, &nonce);
-            sessions.open(&peer(n), |s| s.open(&RustCrypto, &nonce, b"header", &mut message)).unwrap()
+            sessions.open(&RustCrypto, &peer(n), &nonce, b"header", &mut message).unwrap()
         };
         assert!(!open(&mut sessions, 1).repeated && !open(&mut sessions, 2).repeated);
         assert!(open(&mut sessions, 1).repeated);
-        let gone = sessions.install(peer(3), public_key(), keys(3).0, Instant::ZERO, false);
+        let gone = sessions.install(peer(3), keys(3).0, Instant::ZERO, false);
         assert_eq!(gone, Some(peer(1)));
     }
 
@@ -476,13 +502,13 @@ mod tests {
     fn strangers_leave_before_members_and_the_idle_first() {
         let mut sessions = Sessions::new(3, &mut Seed::new([1; 32]).stream("s"));
         let now = Instant::ZERO;
-        let install = |s: &mut Sessions, n, member| s.install(peer(n), public_key(), keys(n).0, now, member);
+        let install = |s: &mut Sessions, n, member| s.install(peer(n), keys(n).0, now, member);
         assert_eq!(install(&mut sessions, 1, true), None);
         assert_eq!(install(&mut sessions, 2, false), None);
         assert_eq!(install(&mut sessions, 3, false), None);
         assert!(sessions.using(&peer(2)).is_some());
         // Junk for the one that is next to leave does not keep it.
-        assert!(sessions.open(&peer(3), |_| None).is_none());
+        assert!(sessions.open(&RustCrypto, &peer(3), &[0; 12], b"", &mut [0; 40]).is_none());
         assert_eq!(install(&mut sessions, 4, false), Some(peer(3)));
         assert_eq!(install(&mut sessions, 5, true), Some(peer(2)));
         assert_eq!(install(&mut sessions, 6, true), Some(peer(4)));

@@ -1,20 +1,21 @@
 //! Records that were verified before, by the digest of their bytes: the same bytes again cost no
-//! signature check.
+//! signature check, and their key is not decompressed again.
 //!
 //! Only a digest goes in whose record's signature held, so nothing wrong can be made known. When it is
 //! full the one that was used least recently leaves, which costs a check and nothing else.
 
 use crate::{
     collections::{Keyed, Lists},
+    record::Owner,
     rng::Rng,
 };
 
 /// SHA-256 of a record's bytes.
-type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 
 #[derive(Debug)]
 pub(super) struct Verified {
-    digests: Keyed<Digest, ()>,
+    digests: Keyed<Digest, Owner>,
     order: Lists,
 }
 
@@ -23,18 +24,16 @@ impl Verified {
         Self { digests: Keyed::new(capacity, rng), order: Lists::new(1, capacity) }
     }
 
-    /// Whether these bytes were verified before.
-    pub(super) fn knows(&mut self, digest: &Digest) -> bool {
-        let known = self.digests.find(digest);
-        if let Some(key) = known {
-            self.order.push(0, key.index());
-        }
-        known.is_some()
+    /// Whose record this is, if these bytes were verified before.
+    pub(super) fn owner(&mut self, digest: &Digest) -> Option<Owner> {
+        let key = self.digests.find(digest)?;
+        self.order.push(0, key.index());
+        self.digests.get(key).copied()
     }
 
-    /// Remembers bytes that were just verified.
-    pub(super) fn remember(&mut self, digest: &Digest) {
-        if self.knows(digest) {
+    /// Remembers bytes that are known to be right.
+    pub(super) fn remember(&mut self, digest: &Digest, owner: Owner) {
+        if self.owner(digest).is_some() {
             return;
         }
         if self.digests.is_full()
@@ -43,7 +42,7 @@ impl Verified {
             self.order.remove(oldest.index());
             self.digests.discard(oldest);
         }
-        if let Ok(key) = self.digests.insert(*digest, ()) {
+        if let Ok(key) = self.digests.insert(*digest, owner) {
             self.order.push(0, key.index());
         }
     }
@@ -52,16 +51,21 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Seed;
+    use crate::{
+        crypto::{PublicKey, RustCrypto},
+        rng::Seed,
+    };
 
     #[test]
     fn the_least_recently_used_leaves() {
+        let owner = |n| Owner::new(PublicKey::from_xy([n; 64]), &RustCrypto);
         let mut verified = Verified::new(2, &mut Seed::new([1; 32]).stream("v"));
-        verified.remember(&[1; 32]);
-        verified.remember(&[2; 32]);
-        assert!(verified.knows(&[1; 32]) && !verified.knows(&[3; 32]));
-        verified.remember(&[3; 32]);
-        verified.remember(&[3; 32]);
-        assert!(verified.knows(&[1; 32]) && !verified.knows(&[2; 32]) && verified.knows(&[3; 32]));
+        verified.remember(&[1; 32], owner(1));
+        verified.remember(&[2; 32], owner(2));
+        assert_eq!((verified.owner(&[1; 32]), verified.owner(&[3; 32])), (Some(owner(1)), None));
+        verified.remember(&[3; 32], owner(3));
+        verified.remember(&[3; 32], owner(3));
+        let known = [1, 2, 3].map(|n| verified.owner(&[n; 32]));
+        assert_eq!(known, [Some(owner(1)), None, Some(owner(3))]);
     }
 }

@@ -16,7 +16,7 @@
 //! `streams` streams a channel ([`Config::streams`]), needs up to
 //!
 //! ```text
-//! 2,500,000 + (members - 1) * (56,000 + 900 * streams) bytes
+//! 2,250,000 + (members - 1) * (56,000 + 900 * streams) bytes
 //! ```
 //!
 //! most of it discovery's tables. Beside that a driver has one buffer to poll into, and for each connection

@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Addresses, Pairs, Parsed, Record, RecordError, content_digest};
+use super::{Addresses, Owner, Pairs, Parsed, Record, RecordError, content_digest};
 use crate::{
     crypto::{Crypto, Identity},
     limits::MAX_RECORD_SIZE,
@@ -156,8 +156,8 @@ impl Builder {
         writer.list(|list| list.string(&signature.0)?.raw(content).map(drop))?;
         let len = writer.len();
         let parsed = Parsed::parse(&buf[..len]).map_err(BuildError::Invalid)?;
-        Record::assemble(&buf[..len], &parsed, *identity.public_key(), identity.crypto())
-            .map_err(BuildError::Invalid)
+        let owner = Owner::new(*identity.public_key(), identity.crypto());
+        Record::assemble(&buf[..len], &parsed, owner).map_err(BuildError::Invalid)
     }
 
     fn set_port(&mut self, key: &[u8], port: Option<u16>) -> Result<&mut Self, BuildError> {

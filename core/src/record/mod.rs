@@ -117,24 +117,19 @@ pub struct Record {
 impl Record {
     /// Decodes and verifies a record from its RLP. Costs one signature check.
     pub fn decode<C: Crypto>(bytes: &[u8], crypto: &C) -> Result<Self, RecordError> {
-        Claim::read(bytes, crypto)?.verify(crypto)
+        Form::read(bytes)?.claim(crypto)?.verify(crypto)
     }
 
     /// Puts the parts together; the caller has checked (or just made) the signature.
-    fn assemble<C: Crypto>(
-        bytes: &[u8],
-        parsed: &Parsed<'_>,
-        public_key: PublicKey,
-        crypto: &C,
-    ) -> Result<Self, RecordError> {
+    fn assemble(bytes: &[u8], parsed: &Parsed<'_>, owner: Owner) -> Result<Self, RecordError> {
         let rlp = heapless::Vec::from_slice(bytes).map_err(|_| RecordError::TooLarge)?;
         Ok(Self {
             content: (bytes.len() - parsed.content.len()) as u16,
             pairs: (bytes.len() - parsed.pairs.len()) as u16,
             rlp,
             seq: parsed.seq,
-            public_key,
-            node_id: NodeId(crypto.keccak256(&[public_key.xy()])),
+            public_key: owner.public_key,
+            node_id: owner.node_id,
             addresses: parsed.addresses,
         })
     }
@@ -247,45 +242,87 @@ fn content_digest<C: Crypto>(crypto: &C, content: &[u8]) -> [u8; 32] {
     crypto.keccak256(&[&header[..header_len], content])
 }
 
-/// A record whose form and key were read, and whose signature was not checked.
-pub(crate) struct Claim<'a> {
-    bytes: &'a [u8],
-    parsed: Parsed<'a>,
+/// Whose a record is: the key in it, uncompressed, and what follows from the key. It costs a square root and a
+/// hash, so who may meet the same record again keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
     public_key: PublicKey,
+    node_id: NodeId,
 }
 
-impl<'a> Claim<'a> {
-    /// Reads everything but the signature.
-    pub(crate) fn read<C: Crypto>(bytes: &'a [u8], crypto: &C) -> Result<Self, RecordError> {
-        let parsed = Parsed::parse(bytes)?;
-        let public_key = crypto.decompress(&parsed.key).ok_or(RecordError::PublicKey)?;
-        Ok(Self { bytes, parsed, public_key })
+impl Owner {
+    pub(crate) fn new<C: Crypto>(public_key: PublicKey, crypto: &C) -> Self {
+        Self { public_key, node_id: NodeId(crypto.keccak256(&[public_key.xy()])) }
+    }
+}
+
+/// A record whose form was read, and nothing else.
+pub(crate) struct Form<'a> {
+    bytes: &'a [u8],
+    parsed: Parsed<'a>,
+}
+
+impl<'a> Form<'a> {
+    /// Reads the form. Needs no cryptography.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        Ok(Self { bytes, parsed: Parsed::parse(bytes)? })
     }
 
+    /// Reads the key in it.
+    pub(crate) fn claim<C: Crypto>(self, crypto: &C) -> Result<Claim<'a>, RecordError> {
+        let public_key = crypto.decompress(&self.parsed.key).ok_or(RecordError::PublicKey)?;
+        Ok(self.owned_by(Owner::new(public_key, crypto)))
+    }
+
+    /// The same, for a caller who met these very bytes before.
+    pub(crate) const fn owned_by(self, owner: Owner) -> Claim<'a> {
+        Claim { form: self, owner }
+    }
+}
+
+/// A record whose form and key were read, and whose signature was not checked.
+pub(crate) struct Claim<'a> {
+    form: Form<'a>,
+    owner: Owner,
+}
+
+impl Claim<'_> {
     /// Checks the signature.
     pub(crate) fn verify<C: Crypto>(self, crypto: &C) -> Result<Record, RecordError> {
-        let digest = content_digest(crypto, self.parsed.content);
-        if !crypto.verify(&self.public_key, &digest, &self.parsed.signature) {
+        let parsed = &self.form.parsed;
+        let digest = content_digest(crypto, parsed.content);
+        if !crypto.verify(&self.owner.public_key, &digest, &parsed.signature) {
             return Err(RecordError::Signature);
         }
-        self.trust(crypto)
+        self.trust()
     }
 
     /// The record, for a caller who verified these very bytes before.
-    pub(crate) fn trust<C: Crypto>(self, crypto: &C) -> Result<Record, RecordError> {
-        Record::assemble(self.bytes, &self.parsed, self.public_key, crypto)
+    pub(crate) fn trust(self) -> Result<Record, RecordError> {
+        Record::assemble(self.form.bytes, &self.form.parsed, self.owner)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Claim<'_> {
+    /// The bytes that it was read from.
+    pub(crate) const fn as_bytes(&self) -> &[u8] {
+        self.form.bytes
+    }
+
+    /// Whose it says it is.
+    pub(crate) const fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// The node id of the key in it.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn node_id<C: Crypto>(&self, crypto: &C) -> NodeId {
-        NodeId(crypto.keccak256(&[self.public_key.xy()]))
+    pub(crate) const fn node_id(&self) -> NodeId {
+        self.owner.node_id
     }
 
     /// Where it says that UDP reaches the node.
-    #[cfg(feature = "alloc")]
     pub(crate) fn udp_endpoints(&self) -> impl Iterator<Item = SocketAddr> + use<> {
-        self.parsed.addresses.udp_endpoints()
+        self.form.parsed.addresses.udp_endpoints()
     }
 }
 

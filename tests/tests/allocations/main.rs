@@ -94,7 +94,7 @@ fn an_allocation_would_be_seen() {
 
 /// What `coracle_core::node` says of memory ("Memory" on its page), in bytes.
 const fn documented(members: usize, streams: usize) -> usize {
-    2_500_000 + (members - 1) * (56_000 + 900 * streams)
+    2_250_000 + (members - 1) * (56_000 + 900 * streams)
 }
 
 #[test]

@@ -1,0 +1,207 @@
+//! Packets that a whole discovery machine takes in.
+
+use std::{hint::black_box, time::Duration};
+
+use coracle_core::{
+    discovery::{Config, Event},
+    limits::MAX_PACKET_SIZE,
+    record::Record,
+    time::Instant,
+};
+
+use super::host::{Buf, Host, Puppet, endpoint, handshake, record, rng, unknown_packet};
+use crate::{
+    backend::{Backend, identity},
+    measure::Op,
+};
+
+const START: Instant = Instant::from_millis(1);
+
+/// Packets of as many unknown peers, in turn; each is answered by a challenge of its own.
+pub(crate) fn unknown<B: Backend>() -> Op {
+    unknown_to(Host::<B>::new(1, Config::default()))
+}
+
+/// The same for a machine that has seen something.
+pub(crate) fn unknown_to<B: Backend>(mut host: Host<B>) -> Op {
+    let packets: Vec<_> = (1_000_000..1_001_024)
+        .map(|number| {
+            let mut buf = [0; MAX_PACKET_SIZE];
+            let len = unknown_packet(&identity(number), &host, &mut rng(number), &mut buf);
+            (endpoint(number), buf[..len].to_vec())
+        })
+        .collect();
+    let (mut next, mut buf) = (0, [0; MAX_PACKET_SIZE]);
+    Op::new(move || {
+        let (from, packet) = &packets[next % packets.len()];
+        next += 1;
+        let bytes = &mut buf[..packet.len()];
+        bytes.copy_from_slice(packet);
+        host.handle(START, *from, bytes);
+        assert!(black_box(host.poll(START, &mut buf)).is_some());
+    })
+}
+
+/// A whole handshake packet with a record, which nobody asked for.
+pub(crate) fn unsolicited<B: Backend>() -> Op {
+    let mut host = Host::<B>::new(1, Config::default());
+    let from = identity::<B>(2);
+    let mut packet = [0; MAX_PACKET_SIZE];
+    let own = record(&from, 2, 1);
+    let (len, _) = handshake(&from, &own, &host, &[5; 63], &mut rng(2), &mut packet);
+    let mut buf = [0; MAX_PACKET_SIZE];
+    Op::new(move || {
+        let bytes = &mut buf[..len];
+        bytes.copy_from_slice(&packet[..len]);
+        host.handle(START, endpoint(2), black_box(bytes));
+    })
+}
+
+/// A machine that asks a puppet for nodes, and what the puppet answers.
+struct Asking<B: Backend> {
+    host: Host<B>,
+    puppet: Puppet<B>,
+    now: Instant,
+    answers: Vec<(usize, Buf)>,
+    fresh: u32,
+}
+
+/// Answers that lie ready at a time.
+const READY: usize = 8;
+/// What is asked for.
+const DISTANCES: [u16; 8] = [256, 255, 254, 253, 252, 251, 250, 249];
+
+impl<B: Backend> Asking<B> {
+    fn new() -> Self {
+        let mut host = Host::new(1, Config::default());
+        let puppet = Puppet::connect(2, &mut host, START);
+        Self { host, puppet, now: START, answers: Vec::new(), fresh: 100 }
+    }
+
+    /// Records of nodes that were never seen, at the distances that are asked for.
+    fn records(&mut self) -> [Record; 4] {
+        std::array::from_fn(|_| {
+            loop {
+                self.fresh += 1;
+                let identity = identity::<B>(self.fresh);
+                let distance = identity.node_id().log_distance(&self.puppet.identity.node_id());
+                if DISTANCES.contains(&distance) {
+                    return record(&identity, self.fresh, 1);
+                }
+            }
+        })
+    }
+
+    /// Asks as often as answers shall be ready, which have `records`, or else new ones.
+    fn ask(&mut self, records: Option<&[Record]>) {
+        // So that the budget of signature checks is never what is measured.
+        self.now = self.now + Duration::from_secs(1);
+        self.host.settle(self.now);
+        self.answers.clear();
+        for _ in 0..READY {
+            self.host.discovery.find_node(self.now, &self.puppet.record, &DISTANCES).unwrap();
+            let mut buf = [0; MAX_PACKET_SIZE];
+            let (_, len) = self.host.poll(self.now, &mut buf).unwrap();
+            let id = self.puppet.request_id(&mut buf[..len]);
+            let new = records.is_none().then(|| self.records());
+            let records = records.or(new.as_ref().map(|new| &new[..])).unwrap();
+            let len = self.puppet.nodes(&self.host, id, records, &mut buf);
+            self.answers.push((len, buf));
+        }
+    }
+
+    fn hear(&mut self) {
+        for (len, answer) in &mut self.answers {
+            self.host.discovery.handle_datagram(
+                &self.host.identity,
+                self.now,
+                self.puppet.endpoint,
+                &mut answer[..*len],
+            );
+        }
+    }
+}
+
+/// An answer with four records that the table has.
+pub(crate) fn nodes_known<B: Backend>() -> Op {
+    let mut asking = Asking::<B>::new();
+    let known = asking.records();
+    for record in &known {
+        asking.host.discovery.add_record(START, record, false).unwrap();
+    }
+    let checks = move |asking: &Asking<B>| asking.host.discovery.counters().signature_checks;
+    let before = checks(&asking);
+    Op::prepared(
+        asking,
+        READY as u64,
+        move |asking| asking.ask(Some(&known)),
+        move |asking| {
+            asking.hear();
+            assert_eq!(checks(asking), before, "known records are not verified again");
+        },
+    )
+}
+
+/// An answer with four records that were never seen.
+pub(crate) fn nodes_new<B: Backend>() -> Op {
+    Op::prepared(
+        Asking::<B>::new(),
+        READY as u64,
+        |asking| asking.ask(None),
+        |asking| {
+            let before = asking.host.discovery.counters().signature_checks;
+            asking.hear();
+            let checked = asking.host.discovery.counters().signature_checks - before;
+            assert_eq!(checked, 4 * READY as u64, "{:?}", asking.host.discovery.counters());
+        },
+    )
+}
+
+/// A configuration for two nodes that meet once.
+pub(crate) fn small() -> Config {
+    Config {
+        nodes: 16,
+        sessions: 8,
+        challenges: 8,
+        prefixes: 8,
+        verified_records: 16,
+        requests: 8,
+        responses: 8,
+        lookups: 1,
+        talks: 1,
+        events: 8,
+        ..Config::default()
+    }
+}
+
+/// Two nodes of which only the first knows the other: a PING with all four packets that it takes, the
+/// handshake with the record among them, through both whole machines.
+pub(crate) fn handshakes<B: Backend>() -> Op {
+    const PAIRS: u64 = 8;
+    let pair = || [1, 2].map(|number| Host::<B>::new(number, small()));
+    Op::prepared(
+        Vec::new(),
+        PAIRS,
+        move |pairs: &mut Vec<[Host<B>; 2]>| {
+            pairs.clear();
+            pairs.extend((0..PAIRS).map(|_| pair()));
+        },
+        |pairs| pairs.iter_mut().for_each(|pair| meet(pair)),
+    )
+}
+
+fn meet<B: Backend>(pair: &mut [Host<B>; 2]) {
+    let [first, second] = pair;
+    let request = first.discovery.ping(START, second.discovery.local_record()).unwrap();
+    let mut buf = [0; MAX_PACKET_SIZE];
+    for _ in 0..2 {
+        let (_, len) = first.poll(START, &mut buf).unwrap();
+        second.handle(START, first.endpoint, &mut buf[..len]);
+        let (_, len) = second.poll(START, &mut buf).unwrap();
+        first.handle(START, second.endpoint, &mut buf[..len]);
+    }
+    let mut events = std::iter::from_fn(|| first.discovery.poll_event());
+    assert!(
+        events.any(|event| matches!(event, Event::Pong { request: answered, .. } if answered == request))
+    );
+}
