@@ -521,7 +521,7 @@ mod tests {
     #[test]
     fn used_up_keys_send_nothing_more() {
         let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
-        sessions.install(peer(1), public_key(), keys(1).1, Instant::ZERO, false);
+        sessions.install(peer(1), keys(1).1, Instant::ZERO, false);
         let session = sessions.using(&peer(1)).unwrap();
         assert!(session.can_send());
         session.keys().pretend_sent(crate::limits::MAX_SESSION_MESSAGES);

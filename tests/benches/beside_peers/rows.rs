@@ -166,8 +166,11 @@ pub(crate) fn all() -> Vec<fn() -> Row> {
     ]
 }
 
+/// Makes an operation ready.
+type Make = fn() -> Op;
+
 /// Our operations by name, for callgrind.
-pub(crate) fn operations() -> Vec<(&'static str, fn() -> Op)> {
+pub(crate) fn operations() -> Vec<(&'static str, Make)> {
     vec![
         ("ping-encode", codec::ping_encode::<RustCrypto>),
         ("ping-open", codec::ping_open::<RustCrypto>),

@@ -39,9 +39,12 @@ fn equal_limits() -> Config {
     }
 }
 
+/// Sets a limit.
+type Set = fn(&mut Config, usize);
+
 /// What each limit costs, in bytes for each that it allows.
 fn places() {
-    let sets: [(&str, fn(&mut Config, usize)); 10] = [
+    let sets: [(&str, Set); 10] = [
         ("nodes", |config, n| config.nodes = n),
         ("sessions", |config, n| config.sessions = n),
         ("challenges", |config, n| config.challenges = n),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
 use crate::{
-    crypto::{Crypto as _, PublicKey, RustCrypto, Secret},
+    crypto::{Crypto as _, RustCrypto, Secret},
     discovery::{
         keys::Keys,
         packet::Nonce,
@@ -284,6 +284,11 @@ impl Store {
         ours
     }
 
+    /// The key that an answer to a packet under those of `generation` is sealed with.
+    fn sending(&mut self, to: u8, generation: Generation) -> Option<[u8; 16]> {
+        self.sessions.answering(&peer(to), generation, true).map(|keys| *keys.send().expose())
+    }
+
     fn open(&mut self, from: u8, key: u8, nonce: u16) -> Answer {
         let [_, theirs] = keys(key);
         let mut full: Nonce = [0; 12];
@@ -293,7 +298,7 @@ impl Store {
             RustCrypto.aes_gcm_seal(&RustCrypto.aes_gcm_key(theirs.send()), &full, HEADER, &mut message);
         message.extend(tag);
         let sealed = message.clone();
-        let opened = self.sessions.open(&peer(from), |s| s.open(&RustCrypto, &full, HEADER, &mut message));
+        let opened = self.sessions.open(&RustCrypto, &peer(from), &full, HEADER, &mut message);
         match opened {
             Some(opened) => {
                 assert_eq!(message[..TEXT], [7; TEXT]);
@@ -311,8 +316,7 @@ impl Store {
         match *step {
             Step::Install { peer: to, member, old_for } => {
                 let (keys, until) = (self.next_keys(), Instant::from_millis(self.now + old_for));
-                let evicted =
-                    self.sessions.install(peer(to), PublicKey::from_xy([to; 64]), keys, until, member);
+                let evicted = self.sessions.install(peer(to), keys, until, member);
                 let number = |peer: Peer| Answer::Evicted(peer.endpoint.port() as u8);
                 evicted.map_or(Answer::Nothing, number)
             }
@@ -323,7 +327,7 @@ impl Store {
             }
             Step::Open { peer, key, nonce } => self.open(peer, key, nonce),
             Step::Flood { peer: from } => {
-                let sending = self.sessions.peek_mut(&peer(from)).map(|s| *s.keys().send().expose());
+                let sending = self.sending(from, Generation::Current);
                 let key = (0..self.keys).find(|n| sending == Some(*keys(*n)[0].send().expose()));
                 let answers = flood().map(|nonce| self.open(from, key.unwrap_or_default(), nonce));
                 answers.last().unwrap_or_default()
@@ -333,8 +337,9 @@ impl Store {
                 Answer::Nothing
             }
             Step::Pay { peer: with, len } => {
-                let session = self.sessions.peek_mut(&peer(with));
-                session.map_or(Answer::Nothing, |session| Answer::Paid(session.pay(len)))
+                let there = self.sessions.find(&peer(with)).is_some();
+                let paid = self.sessions.pay(&peer(with), len);
+                if there { Answer::Paid(paid) } else { Answer::Nothing }
             }
             Step::Pass { time } => {
                 self.now += time;
@@ -372,13 +377,14 @@ impl StateMachineTest for Store {
             assert_eq!(store.sessions.find(&peer(n)).is_some(), there.contains(&n), "peer {n}");
         }
         for known in &model.sessions {
-            let session = store.sessions.peek_mut(&peer(known.peer)).unwrap();
+            let session = store.sessions.find(&peer(known.peer)).unwrap();
             assert_eq!(session.serial, known.serial);
             assert!(session.can_send());
-            let send = |keys: &Keys| *keys.send().expose();
-            assert_eq!(send(session.keys()), send(&keys(known.key)[0]), "what is sent");
+            let mut sending = |generation| store.sending(known.peer, generation).unwrap();
+            let send = |number: u8| *keys(number)[0].send().expose();
+            assert_eq!(sending(Generation::Current), send(known.key), "what is sent");
             let answer = known.previous.map_or(known.key, |(key, _)| key);
-            assert_eq!(send(session.answer_keys(Generation::Previous)), send(&keys(answer)[0]), "answers");
+            assert_eq!(sending(Generation::Previous), send(answer), "answers");
         }
         store
     }
