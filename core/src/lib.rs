@@ -91,8 +91,9 @@
 //!
 //! # Foreign types in the interface
 //!
-//! Those of `core` and `alloc`; the traits `Zeroize` and `ZeroizeOnDrop` on what is secret; and, with the
-//! feature `enr`, `enr::Enr<k256::ecdsa::SigningKey>`. No other crate's type or trait is meant to be seen.
+//! Those of `core` and `alloc`; the traits `Zeroize` and `ZeroizeOnDrop` on what is secret; what
+//! `RustCrypto` has as `AesGcmKey` and `AesCtrKey`, to be held and not looked into; and, with the feature `enr`,
+//! `enr::Enr<k256::ecdsa::SigningKey>`. No other crate's type or trait is meant to be seen.
 //!
 //! # Features
 //!
