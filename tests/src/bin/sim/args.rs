@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -116,7 +117,7 @@ pub(crate) struct Campaign {
     pub(crate) stop_after: Option<u64>,
     /// Threads; by default as many as there are cores
     #[arg(long)]
-    pub(crate) threads: Option<usize>,
+    pub(crate) threads: Option<NonZeroUsize>,
     /// Where traces of failures go
     #[arg(long, value_name = "DIRECTORY", default_value = "target/sim")]
     pub(crate) traces: PathBuf,

@@ -105,13 +105,12 @@ pub(crate) fn run(args: &Campaign) -> Answer {
     let (name, plan) = family(args)?;
     let all = args.seeds.end - args.seeds.start;
     let mine = all.saturating_sub(args.shard.0).div_ceil(args.shard.1);
-    let threads =
-        args.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let began = Instant::now();
     let (turn, stop, sum) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()));
     let bar = progress(mine);
     std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let turn = turn.fetch_add(1, Ordering::Relaxed);
