@@ -4,6 +4,8 @@
 //! breaks the *same* rule. Most telling first: fewer operators, incidents, kinds of fault; then a simpler world and
 //! shorter times; and once nothing of that can be taken away, fewer of the faults themselves, by their numbers.
 
+use std::ops::ControlFlow;
+
 use coracle_sim::{Failure, Plan as Simpler, Shrinker};
 
 use crate::plan::{Incident, Plan, What};
@@ -24,12 +26,12 @@ pub struct Shrunk {
 
 /// Makes a plan smaller, with at most `budget` runs. `None` if it breaks no rule.
 ///
-/// `told` hears of every run: how many there were, and how many candidates were kept. `kept` gets each of these at
-/// once, so that a shrinking that is cut short has been of use.
+/// `told` hears of every run: how many there were, and how many candidates were kept; a break ends the shrinking with
+/// what it has. `kept` gets each of these at once, so that a shrinking that is killed has been of use.
 pub fn shrink(
     plan: &Plan,
     budget: u64,
-    mut told: impl FnMut(u64, u64),
+    mut told: impl FnMut(u64, u64) -> ControlFlow<()>,
     kept: impl Fn(&Plan),
 ) -> Option<Shrunk> {
     let first = run(plan, Options::default()).broken?;
@@ -45,6 +47,10 @@ pub fn shrink(
     };
     let mut shrinker = Shrinker::new(budget).on_progress(|progress| told(progress.runs, progress.accepted));
     let coarse = shrinker.plan(plan.clone(), first, failure);
+    if shrinker.is_stopped() {
+        let (tried, kept) = (coarse.runs, coarse.accepted);
+        return Some(Shrunk { plan: coarse.smallest, broken: coarse.failure, tried, kept });
+    }
     // Now the faults that are left get numbers.
     let mut numbered = coarse.smallest;
     if numbered.only_faults.is_none() {

@@ -1,7 +1,11 @@
 //! The program `sim`, and what it rests on: the same plan gives the same run in every process and every build.
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
+use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
+#[cfg(unix)]
+use std::process::{Child, ChildStderr, ChildStdout, Stdio};
 
 use coracle_tests::plan::{Plan, What, scenarios};
 use coracle_tests::run::{Options, run};
@@ -121,12 +125,8 @@ fn a_story_is_told_in_three_forms() {
     assert_eq!(lines.lines().count(), story.moments.len() + 1);
 }
 
-/// A plan that must fail (nobody tells two that moved at once where they are) is told with the line that replays
-/// it, becomes a trace, shrinks, and fails alike from there.
-#[test]
-fn a_failure_is_told_replayed_and_shrunk() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+/// Nobody tells two that moved at once where they are.
+fn failing() -> Plan {
     let mut plan = Plan::drawn_for("test", 1, 2);
     plan.bootnode = false;
     plan.incidents.clear();
@@ -134,6 +134,15 @@ fn a_failure_is_told_replayed_and_shrunk() {
     plan = plan.with(3_000, What::Cut { from: 0, to: 1, for_ms: 500 }).with(20_000, What::MoveAll);
     plan.heal_ms = 21_000;
     plan.deadline_ms = 30_000;
+    plan
+}
+
+/// A plan that must fail is told with the line that replays it, becomes a trace, shrinks, and fails alike from there.
+#[test]
+fn a_failure_is_told_replayed_and_shrunk() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let plan = failing();
     std::fs::write(file("large.json"), plan.to_json()).unwrap();
 
     let (ok, out, _) = sim(&["replay", &file("large.json"), "--trace", &file("again.json")]);
@@ -163,6 +172,100 @@ fn a_campaign_counts_what_it_saw_and_shards_make_the_whole() {
     let mut all = [seeds("0/2"), seeds("1/2")].concat();
     all.sort();
     assert_eq!(all, ["quiet:0", "quiet:1", "quiet:2", "quiet:3", "quiet:4"]);
+}
+
+/// The program, running, with the lines that it has to say.
+#[cfg(unix)]
+struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
+}
+
+#[cfg(unix)]
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sim"));
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Self { child, out: BufReader::new(out), err: BufReader::new(err) }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Sends a signal, and waits until the program says that it has understood.
+    fn interrupt(&mut self, signal: &str) {
+        self.signal(signal);
+        let mut line = String::new();
+        self.err.read_line(&mut line).unwrap();
+        assert!(line.starts_with("interrupted"), "{line}");
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Its exit code, and what it printed until then.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut out = String::new();
+        self.out.read_to_string(&mut out).unwrap();
+        (self.child.wait().unwrap().code(), out)
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_campaign_that_is_interrupted_tells_what_it_has() {
+    for signal in ["INT", "TERM"] {
+        let campaign =
+            ["campaign", "--scenario", "quiet", "--seeds", "0..1000000", "--threads", "2", "--json"];
+        let mut sim = Running::start(&campaign);
+        let first = sim.line();
+        sim.interrupt(signal);
+        let (code, out) = sim.end();
+        assert_eq!(code, Some(130), "{out}");
+        let out = first + &out;
+        let runs = out.lines().filter(|line| line.starts_with('{')).count();
+        for sum in [
+            format!("\n{runs} runs in "),
+            format!("\n0 of {runs} runs broke a rule\n"),
+            format!("\ninterrupted: {runs} of 1000000 seeds were run\n"),
+        ] {
+            assert!(runs > 0 && out.contains(&sum), "{out}");
+        }
+    }
+}
+
+/// A run of forty operators would take its time.
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_is_not_argued_with() {
+    let mut sim = Running::start(&["shrink", "operators-40:1", "-o", "/dev/null"]);
+    assert!(sim.line().starts_with("before: "));
+    sim.interrupt("INT");
+    sim.signal("INT");
+    assert_eq!(sim.end(), (Some(130), String::new()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_shrinking_that_is_interrupted_tells_the_smallest_so_far() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("large.json"), failing().to_json()).unwrap();
+    let mut sim = Running::start(&["shrink", &file("large.json"), "-o", &file("small.json")]);
+    assert!(sim.line().starts_with("before: "));
+    sim.interrupt("INT");
+    let (code, out) = sim.end();
+    assert_eq!(code, Some(130), "{out}");
+    assert!(out.contains("after: ") && out.contains("\nC2: "), "{out}");
+    let small = Plan::from_json(&std::fs::read_to_string(file("small.json")).unwrap()).unwrap();
+    assert!(run(&small, Options::default()).broken.is_some());
 }
 
 #[test]

@@ -125,6 +125,10 @@ impl Discovery {
         let node = self.table.failed(&peer.id, peer.endpoint, now, &mut self.rng);
         self.node_news(node);
         if node.is_none() {
+            // A stranger was forgotten, record and all. Its next packet is to bring it back: without a session that is
+            // owed a WHOAREYOU, and the handshake shows the record. Silence in the session itself is nothing that
+            // anybody off the path can bring about; a member is never forgotten.
+            self.sessions.remove_peer(peer);
             self.event(Event::Unreachable { id: peer.id, endpoint: peer.endpoint });
         }
         if self.table.is_alone() && self.own_lookup_at.is_none() {

@@ -1,8 +1,8 @@
 //! What discovery tells, brought to the cluster, the own record and the embedder.
 
-use super::{Node, notice::Notice};
+use super::{Node, action::ConnId, notice::Notice};
 use crate::{
-    cluster::{MemberIndex, Origin, RecordOutcome},
+    cluster::{Origin, RecordOutcome},
     crypto::Crypto,
     discovery,
     record::Record,
@@ -43,13 +43,13 @@ impl<C: Crypto> Node<C> {
         }
     }
 
-    /// Somebody shows a record: `teller`, if it was a member inside its channel.
+    /// Somebody shows a record: over this connection, if it was a member inside its channel.
     pub(super) fn record_seen(
         &mut self,
         now: Instant,
         record: &Record,
         origin: Origin,
-        teller: Option<MemberIndex>,
+        over: Option<ConnId>,
     ) {
         let Some(index) = self.cluster.index_of(record.public_key()) else { return };
         let (peer, seq) = (self.peer_id(index), record.seq());
@@ -63,7 +63,7 @@ impl<C: Crypto> Node<C> {
                 if self.discovery.node(&record.node_id()).is_none_or(|node| !node.member) {
                     let _ = self.discovery.add_record(now, record, true);
                 }
-                self.services.owe_record(index.position(), teller);
+                self.services.owe_record(index.position(), over);
                 self.notify(Notice::PeerRecord { peer, seq, addresses: *record.addresses() });
             }
             RecordOutcome::Conflict => self.conflict(record),

@@ -9,6 +9,7 @@
 //! it came from; the number of runs is bounded; nothing is drawn, so the same failure shrinks to the same end.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use crate::choices::Choices;
 use crate::failure::Failure;
@@ -103,28 +104,35 @@ pub struct Shrunk<T> {
     pub runs: u64,
     /// How many of them were simpler and failed alike.
     pub accepted: u64,
-    /// False if the budget ended it: more runs might find something simpler.
+    /// False if the budget or a break ended it: more runs might find something simpler.
     pub finished: bool,
 }
 
 /// Makes failures smaller, within a budget of runs for each.
 pub struct Shrinker<'a> {
     budget: u64,
-    tell: Box<dyn FnMut(&Progress) + 'a>,
+    tell: Box<dyn FnMut(&Progress) -> ControlFlow<()> + 'a>,
+    stopped: bool,
 }
 
 impl<'a> Shrinker<'a> {
     /// One that makes so many runs at most a failure.
     #[must_use]
     pub fn new(budget: u64) -> Self {
-        Self { budget, tell: Box::new(|_| {}) }
+        Self { budget, tell: Box::new(|_| ControlFlow::Continue(())), stopped: false }
     }
 
-    /// Tells its progress after every run.
+    /// Tells its progress after every run. A break ends the shrinking, and any that this one would begin later.
     #[must_use]
-    pub fn on_progress(mut self, tell: impl FnMut(&Progress) + 'a) -> Self {
+    pub fn on_progress(mut self, tell: impl FnMut(&Progress) -> ControlFlow<()> + 'a) -> Self {
         self.tell = Box::new(tell);
         self
+    }
+
+    /// Whether a break has ended it.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Shrinks a plan that failed with `failure`. `run` must do the same for the same plan.
@@ -209,7 +217,7 @@ impl<'s, 'a, T, R: FnMut(&T) -> Result<(), Failure>> Hunt<'s, 'a, T, R> {
     }
 
     const fn is_spent(&self) -> bool {
-        self.runs >= self.shrinker.budget
+        self.shrinker.stopped || self.runs >= self.shrinker.budget
     }
 
     /// Runs a candidate, and takes it if it fails alike.
@@ -227,7 +235,8 @@ impl<'s, 'a, T, R: FnMut(&T) -> Result<(), Failure>> Hunt<'s, 'a, T, R> {
             self.failure = failure;
         }
         let budget = self.shrinker.budget;
-        (self.shrinker.tell)(&Progress { runs: self.runs, accepted: self.accepted, budget });
+        let progress = Progress { runs: self.runs, accepted: self.accepted, budget };
+        self.shrinker.stopped |= (self.shrinker.tell)(&progress).is_break();
         taken
     }
 

@@ -561,7 +561,7 @@ fn a_talk_request_is_delivered_once_and_its_answer_comes_again() {
     let again = hand.ask(&mut net, &request);
     assert_eq!(again, [encoded(&Message::TalkResp { id, response: b"answer" })]);
     // Much later, when session and buffer have forgotten it, the old packet is still known.
-    net.run_ms(5_000);
+    hand.live(&mut net, 5_000);
     for _ in 0..=RECENT_NONCES {
         hand.say(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
     }

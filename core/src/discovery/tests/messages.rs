@@ -127,6 +127,21 @@ impl Hand {
         self.say(net, message);
         self.heard(net, before)
     }
+
+    /// Lets time pass and answers PINGs meanwhile: who does not is forgotten, and its session ends.
+    pub(super) fn live(&mut self, net: &mut Net, ms: u64) {
+        let end = net.now + Duration::from_millis(ms);
+        while net.now < end {
+            let before = net.log.len();
+            net.run_ms(50);
+            for heard in self.heard(net, before) {
+                if let Ok(Message::Ping { id, .. }) = Message::decode(&heard) {
+                    let (ip, port) = (self.at.ip(), self.at.port());
+                    self.say(net, &encoded(&Message::Pong { id, enr_seq: 1, ip, port }));
+                }
+            }
+        }
+    }
 }
 
 pub(super) fn encoded(message: &Message<'_>) -> Vec<u8> {
@@ -271,7 +286,7 @@ fn who_did_not_answer_is_not_relayed() {
     for member in [&dead, &alive] {
         net.nodes[0].discovery.add_record(net.now, member, true).unwrap();
     }
-    net.run_ms(5_000);
+    hand.live(&mut net, 5_000);
     let node = net.nodes[0].id();
     let distances = [&dead, &alive].map(|record| node.log_distance(&record.node_id()));
     let id = hand.wire_id();
@@ -296,7 +311,7 @@ fn loopback_is_told_to_loopback_only() {
     net.add(41, endpoint(41, 9000), Config::default());
     let member = net.nodes[1].record();
     net.nodes[0].discovery.add_record(net.now, &member, true).unwrap();
-    net.run_ms(3_000);
+    near.live(&mut net, 3_000);
     let mut far = Hand::new(30);
     far.at = "9.9.9.9:9".parse().unwrap();
     far.record = record(&far.identity, 1, far.at);
@@ -419,7 +434,7 @@ fn only_what_was_asked_for_is_believed() {
     let others: Vec<_> = (40..60).map(|n| record(&identity(n), 1, endpoint(n, 9000))).collect();
     let at = |distance: u16| others.iter().filter(move |r| peer.log_distance(&r.node_id()) == distance);
     let (good, wrong) = (at(256).next().unwrap(), at(255).next().unwrap());
-    net.run_ms(3_000);
+    hand.live(&mut net, 3_000);
     net.events(0);
 
     let (request, id) = asked(&mut net, &mut hand, &[256]);
@@ -635,7 +650,7 @@ fn keys_that_were_offered_may_still_be_taken_up() {
     // The hand challenges a PING although it has a session, then answers it in the old one, and only
     // later begins to use what was agreed on in the handshake.
     let (mut net, mut hand) = opened();
-    net.run_ms(3_000);
+    hand.live(&mut net, 3_000);
     let to = hand.record.clone();
     let before = net.log.len();
     let ping = net.nodes[0].discovery.ping(net.now, &to).unwrap();

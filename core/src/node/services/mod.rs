@@ -204,14 +204,13 @@ impl Services {
         self.peers.get_mut(member.position())
     }
 
-    /// Every member but `teller` is owed a record.
-    pub(super) fn owe_record(&mut self, record: usize, teller: Option<MemberIndex>) {
-        for (i, peer) in self.peers.iter_mut().enumerate() {
-            if peer.conn.is_some() && teller.is_none_or(|teller| teller.position() != i) {
-                peer.records.set(record);
-                if peer.begin_at.is_none() && peer.records_at.is_none() {
-                    peer.owed |= Kind::Records.bit();
-                }
+    /// A record is owed over every channel but that over which it came. Not by member: of two processes with one
+    /// key the other does not know yet what this one told (rule E5).
+    pub(super) fn owe_record(&mut self, record: usize, over: Option<ConnId>) {
+        for peer in self.peers.iter_mut().filter(|peer| peer.conn.is_some() && peer.conn != over) {
+            peer.records.set(record);
+            if peer.begin_at.is_none() && peer.records_at.is_none() {
+                peer.owed |= Kind::Records.bit();
             }
         }
     }
@@ -325,7 +324,7 @@ impl<C: Crypto> Node<C> {
                 Ok(())
             }
             (Kind::Records, Item::Field(field)) if !service.ours => {
-                self.read_record(now, service.member, field)
+                self.read_record(now, service.conn, service.member, field)
             }
             (Kind::Records, _) if service.ours => Err(Unwanted),
             (_, Item::End | Item::Field(_)) => Ok(()),
@@ -482,7 +481,7 @@ impl<C: Crypto> Node<C> {
             Kind::PeerInfo => (self.write_peer_info(now, &mut message)?, false),
             Kind::Records => {
                 let len;
-                (len, rest) = self.write_records(member, &mut message);
+                (len, rest) = self.write_records(conn, member, &mut message);
                 (len, !rest.is_empty())
             }
         };
@@ -499,7 +498,7 @@ impl<C: Crypto> Node<C> {
             service.writes = more;
             service.asked_at = Some(now);
             if kind == Kind::Records
-                && let Some(peer) = services.peer(member)
+                && let Some(peer) = services.peer(member).filter(|peer| peer.conn == Some(conn.id))
             {
                 peer.records = rest;
             }

@@ -5,11 +5,14 @@
 //! `{1: bytes record}`, the record as canonical RLP (EIP-778). Unknown fields are skipped; what changes
 //! more than that gets another version in the name.
 //!
-//! All records go out when a channel is up, and one whenever it changes, to everybody but who told us. A
-//! record is taken by its own signature only, for members only, and only forward; our own, shown to us,
+//! All records go out when a channel is up, and one whenever it changes, over every channel but that over which
+//! it came. A record is taken by its own signature only, for members only, and only forward; our own, shown to us,
 //! is what brings a lost store back (rule E5).
 
-use super::{super::Node, Unwanted};
+use super::{
+    super::{Node, action::ConnId},
+    Unwanted,
+};
 use crate::{
     cluster::{MemberIndex, Origin},
     crypto::Crypto,
@@ -99,9 +102,16 @@ impl Budget {
 }
 
 impl<C: Crypto> Node<C> {
-    /// Writes as many owed records as fit; their length, and what is owed after that.
-    pub(super) fn write_records(&self, member: MemberIndex, out: &mut [u8]) -> (usize, Bits) {
-        let mut owed = self.services.peers.get(member.position()).map_or(Bits::none(), |peer| peer.records);
+    /// Writes as many as fit of the records that are owed over this connection; their length, and what is owed after
+    /// that. Over one that gave way to another nothing is.
+    pub(in crate::node) fn write_records(
+        &self,
+        conn: ConnId,
+        member: MemberIndex,
+        out: &mut [u8],
+    ) -> (usize, Bits) {
+        let peer = self.services.peers.get(member.position()).filter(|peer| peer.conn == Some(conn));
+        let mut owed = peer.map_or(Bits::none(), |peer| peer.records);
         let mut at = 0;
         while let Some(bit) = owed.first() {
             if let Some(record) = self.record_of(bit) {
@@ -120,10 +130,11 @@ impl<C: Crypto> Node<C> {
         self.cluster.members().find(|(index, _)| index.position() == bit)?.1.record()
     }
 
-    /// A member shows a record.
+    /// A member shows a record, over this connection.
     pub(in crate::node) fn read_record(
         &mut self,
         now: Instant,
+        conn: ConnId,
         teller: MemberIndex,
         field: Field<'_>,
     ) -> Result<(), Unwanted> {
@@ -149,7 +160,7 @@ impl<C: Crypto> Node<C> {
         if record.public_key() == self.identity.public_key() {
             self.own_record_seen(&record);
         } else if self.cluster.index_of(record.public_key()).is_some() {
-            self.record_seen(now, &record, Origin::Exchanged, Some(teller));
+            self.record_seen(now, &record, Origin::Exchanged, Some(conn));
         } else {
             // Its cluster file may be another than ours.
             self.counters.records_of_strangers += 1;

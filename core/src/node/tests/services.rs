@@ -120,24 +120,68 @@ fn a_lost_store_is_made_good_by_the_others() {
     }
 }
 
+/// Rule E5: two processes have one key, and everybody is told the record of the second by itself. The first keeps its
+/// channels, over which nobody has heard of it: there it is told, and goes above it once.
+#[test]
+fn another_process_with_the_key_is_told_to_the_first() {
+    let mut net = mesh(|_, _| {});
+    let before = net.hosts[1].node.record().unwrap().seq();
+    let mut config = member(1, EVERYBODY);
+    config.seed = Seed::new([99; 32]);
+    config.wall_clock_ms = before + 7;
+    net.start(4, config, address(4));
+    net.run(Duration::from_secs(5));
+    let outcomes = |net: &Net| {
+        let outcome = |notice: &Notice| match notice {
+            Notice::OwnRecordSeen { seq, outcome } => Some((*seq, *outcome)),
+            _ => None,
+        };
+        [1, 4].map(|i: usize| net.hosts[i].notices.iter().filter_map(outcome).collect::<Vec<_>>())
+    };
+    assert_eq!(outcomes(&net)[0], [(before + 7, OwnSeen::Exceeded)]);
+    let newest = net.hosts[1].node.record().unwrap().clone();
+    assert_eq!(newest.seq(), before + 8);
+    for i in [0, 2, 3] {
+        assert_eq!(net.view(i, 1).record, Some(&newest), "host {i}");
+    }
+    // They do not race each other upwards.
+    let told = outcomes(&net);
+    net.run(Duration::from_secs(120));
+    assert_eq!(outcomes(&net), told);
+    assert_eq!(net.hosts[1].node.record(), Some(&newest));
+}
+
+/// A stream from before, on a channel that gave way, does not take with it what is owed over the one in use.
+#[test]
+fn records_are_owed_over_the_channel_in_use() {
+    let mut net = mesh(|_, _| {});
+    let member = net.hosts[0].node.cluster.index_of_peer(&peer(1)).unwrap();
+    let used = net.view(0, 1).channel.unwrap().conn;
+    let node = &mut net.hosts[0].node;
+    node.services.owe_record(member.position(), None);
+    let mut buf = [0; 1024];
+    assert_eq!(node.write_records(ConnId::accepted(99), member, &mut buf).0, 0);
+    assert!(node.write_records(used, member, &mut buf).0 > 0);
+}
+
 #[test]
 fn members_that_show_rubbish_are_counted_and_the_channel_stays() {
     let mut net = mesh(|_, _| {});
     let now = net.now;
-    let member = MemberIndex(0);
+    let (conn, member) = (ConnId::accepted(0), MemberIndex(0));
     let field =
         |bytes| crate::wire::protobuf::Field { number: 1, value: crate::wire::protobuf::Value::Bytes(bytes) };
     let node = &mut net.hosts[0].node;
-    assert!(node.read_record(now, member, field(b"no record")).is_err());
+    assert!(node.read_record(now, conn, member, field(b"no record")).is_err());
     assert_eq!(node.counters().records_refused, 1);
     // A stranger's is passed over.
     let stranger = Identity::new(RustCrypto, key(9));
     let record = Builder::new().sign(1, &stranger).unwrap();
-    assert!(node.read_record(now, member, field(record.as_bytes())).is_ok());
+    assert!(node.read_record(now, conn, member, field(record.as_bytes())).is_ok());
     assert_eq!(node.counters().records_of_strangers, 1);
     // An old one of a member changes nothing.
     let old = Builder::new().sign(1, &Identity::new(RustCrypto, key(3))).unwrap();
     let before = net.view(0, 2).record.unwrap().clone();
-    net.hosts[0].node.read_record(now, member, field(old.as_bytes())).unwrap();
+    net.hosts[0].node.read_record(now, conn, member, field(old.as_bytes())).unwrap();
     assert_eq!(net.view(0, 2).record, Some(&before));
 }

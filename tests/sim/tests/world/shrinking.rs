@@ -1,5 +1,7 @@
 //! Failures found, made small, and had again.
 
+use std::ops::ControlFlow;
+
 use coracle_sim::{
     Choices, Event, Failure, Faults, MILLISECOND, Plan, Progress, Recording, SECOND, Shrinker, Sim,
 };
@@ -56,8 +58,11 @@ fn a_plan_shrinks_to_what_the_failure_needs() {
     let failure = plan.run().unwrap_err();
     assert_eq!(failure.invariant, "ten");
     let mut told: Vec<Progress> = Vec::new();
-    let shrunk =
-        Shrinker::new(500).on_progress(|progress| told.push(*progress)).plan(plan, failure, Campaign::run);
+    let tell = |progress: &Progress| {
+        told.push(*progress);
+        ControlFlow::Continue(())
+    };
+    let shrunk = Shrinker::new(500).on_progress(tell).plan(plan, failure, Campaign::run);
     // A request may be sent twice only where something is lost: without loss ten pings are needed.
     assert_eq!(shrunk.smallest, Campaign { pings: 10, dials: 0, faults: vec![] });
     assert!(shrunk.finished);
@@ -65,6 +70,24 @@ fn a_plan_shrinks_to_what_the_failure_needs() {
     assert_eq!(told.len() as u64, shrunk.runs);
     assert_eq!(told.last().unwrap().accepted, shrunk.accepted);
     println!("{} runs, {} accepted", shrunk.runs, shrunk.accepted);
+}
+
+#[test]
+fn a_shrinking_that_is_broken_off_has_what_it_found() {
+    let plan = Campaign { pings: 50, dials: 3, faults: vec![1000, 20_000, 70_000] };
+    let failure = plan.run().unwrap_err();
+    let tell = |progress: &Progress| match progress.accepted {
+        2 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let mut shrinker = Shrinker::new(500).on_progress(tell);
+    let shrunk = shrinker.plan(plan, failure, Campaign::run);
+    assert!(shrinker.is_stopped() && !shrunk.finished);
+    assert_eq!(shrunk.accepted, 2);
+    assert_eq!(shrunk.failure, shrunk.smallest.run().unwrap_err());
+    // Nor does it begin another.
+    let again = shrinker.plan(shrunk.smallest, shrunk.failure, Campaign::run);
+    assert_eq!((again.runs, again.finished), (0, false));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 /// partitions. Every run follows from its plan, and every plan from its seed.
 ///
 /// Exit code 0: no rule was broken. 1: one was, and the output says how to have it again. 2: the command itself
-/// could not be carried out.
+/// could not be carried out. 130: Ctrl-C ended a campaign or a shrinking early (what it had is printed all the same; a
+/// second Ctrl-C ends it at once).
 #[derive(Debug, Parser)]
 #[command(name = "sim")]
 pub(crate) struct Args {

@@ -12,7 +12,8 @@ use coracle_tests::run::{Options, Outcome, Seen, run as carry_out};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Campaign;
-use crate::commands::{Answer, OPERATORS, trace_path, write};
+use crate::commands::{Answer, Ended, OPERATORS, trace_path, write};
+use crate::interrupt::Interrupt;
 use crate::show;
 
 /// Rule C2: within this time at the 99th percentile.
@@ -107,12 +108,13 @@ pub(crate) fn run(args: &Campaign) -> Answer {
     let mine = all.saturating_sub(args.shard.0).div_ceil(args.shard.1);
     let threads = args.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let began = Instant::now();
+    let interrupt = Interrupt::watch()?;
     let (turn, stop, sum) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(Sum::default()));
     let bar = progress(mine);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) && !interrupt.is_asked() {
                     let turn = turn.fetch_add(1, Ordering::Relaxed);
                     let late = args.stop_after.is_some_and(|most| began.elapsed().as_secs() >= most);
                     if turn >= mine || late {
@@ -141,11 +143,16 @@ pub(crate) fn run(args: &Campaign) -> Answer {
         println!("C2 is broken: the 99th percentile is above {} s", HEALED_P99 / SECOND);
     }
     println!("{} of {} runs broke a rule", sum.failures, sum.runs);
+    let right = sum.failures == 0 && !slow;
+    if interrupt.is_asked() {
+        println!("interrupted: {} of {mine} seeds were run", sum.runs);
+        return Ok(if right { Ended::Interrupted } else { Ended::Broken });
+    }
     let covered = !args.all_faults || sum.never().is_empty();
     if !covered {
         println!("a kind of fault was never seen: more seeds, or the draws are to be changed");
     }
-    Ok(sum.failures == 0 && !slow && covered)
+    Ok((right && covered).into())
 }
 
 /// A name, and the plan of each seed.

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use coracle_tests::golden;
@@ -12,13 +13,30 @@ use coracle_tests::{report, run as carry_out, shrink as smaller};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args;
+use crate::interrupt::Interrupt;
 use crate::show;
 
 /// What stands before the number of operators in names such as `operators-7:123`.
 pub(crate) const OPERATORS: &str = "operators-";
 
-/// Whether no rule was broken.
-pub(crate) type Answer = Result<bool, Box<dyn Error>>;
+/// How a command ended that could be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// No rule was broken.
+    Right,
+    /// One was.
+    Broken,
+    /// Somebody did not want to wait for the rest; what there was broke no rule.
+    Interrupted,
+}
+
+impl From<bool> for Ended {
+    fn from(right: bool) -> Self {
+        if right { Self::Right } else { Self::Broken }
+    }
+}
+
+pub(crate) type Answer = Result<Ended, Box<dyn Error>>;
 
 pub(crate) fn run(args: &args::Run) -> Answer {
     one(&Plan::drawn(args.seed), &format!("seed:{}", args.seed), &args.output)
@@ -40,16 +58,16 @@ pub(crate) fn scenario(args: &args::Scenario) -> Answer {
     for seed in 0..scenario.seeds {
         // The story of the first stands for all.
         let output = if seed == 0 { &args.output } else { &args::Output::default() };
-        all &= one(&(scenario.plan)(seed), &name(seed), output)?;
+        all &= one(&(scenario.plan)(seed), &name(seed), output)? == Ended::Right;
     }
-    Ok(all)
+    Ok(all.into())
 }
 
 pub(crate) fn scenarios() -> Answer {
     for scenario in &scenarios::ALL {
         println!("{:<22} {} ({} seeds)", scenario.name, scenario.about, scenario.seeds);
     }
-    Ok(true)
+    Ok(Ended::Right)
 }
 
 pub(crate) fn shrink(args: &args::Shrink) -> Answer {
@@ -57,11 +75,15 @@ pub(crate) fn shrink(args: &args::Shrink) -> Answer {
         Ok(seed) => Plan::drawn(seed),
         Err(_) => named(&args.what)?,
     };
+    let interrupt = Interrupt::watch()?;
     println!("before: {}", smaller::size(&plan));
     let bar = ProgressBar::no_length().with_message("runs");
-    let told = |runs, kept| bar.set_message(format!("{runs} runs, {kept} smaller plans that fail alike"));
+    let told = |runs, kept| {
+        bar.set_message(format!("{runs} runs, {kept} smaller plans that fail alike"));
+        if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
     bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
-    // Whoever loses patience has the smallest so far.
+    // Whoever kills it has the smallest so far.
     let kept = |plan: &Plan| {
         let _ = write(&args.output, &plan.to_json());
     };
@@ -74,7 +96,7 @@ pub(crate) fn shrink(args: &args::Shrink) -> Answer {
     println!("after:  {} ({} runs, {} kept)", smaller::size(&shrunk.plan), shrunk.tried, shrunk.kept);
     println!("{}: {}", shrunk.broken.invariant, show::words(&shrunk.broken));
     println!("replay: {}", show::replay(&args.output.display().to_string()));
-    Ok(true)
+    Ok(if interrupt.is_asked() { Ended::Interrupted } else { Ended::Right })
 }
 
 pub(crate) fn hash(args: &args::Hash) -> Answer {
@@ -85,14 +107,14 @@ pub(crate) fn hash(args: &args::Hash) -> Answer {
         };
         println!("{}", golden::line(what, &plan));
     }
-    Ok(true)
+    Ok(Ended::Right)
 }
 
 pub(crate) fn golden(args: &args::Golden) -> Answer {
     if args.write {
         write(&args.file, &golden::file())?;
         println!("{} has {} hashes", args.file.display(), golden::plans().len());
-        return Ok(true);
+        return Ok(Ended::Right);
     }
     let text = fs::read_to_string(&args.file).map_err(|error| format!("{}: {error}", args.file.display()))?;
     let wrong = golden::check(&text);
@@ -102,7 +124,7 @@ pub(crate) fn golden(args: &args::Golden) -> Answer {
     if wrong.is_empty() {
         println!("{} hashes are as in {}", golden::plans().len(), args.file.display());
     }
-    Ok(wrong.is_empty())
+    Ok(wrong.is_empty().into())
 }
 
 fn one(plan: &Plan, name: &str, output: &args::Output) -> Answer {
@@ -129,7 +151,7 @@ fn one(plan: &Plan, name: &str, output: &args::Output) -> Answer {
         write(&path, &plan.to_json())?;
         eprintln!("trace:  {}", path.display());
     }
-    Ok(outcome.broken.is_none())
+    Ok(outcome.broken.is_none().into())
 }
 
 /// The result, and for a failure the line that replays it. On standard error, where the output is for tools.

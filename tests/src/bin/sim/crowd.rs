@@ -73,7 +73,7 @@ pub(crate) fn run(args: &args::Crowd) -> Answer {
         sim.counters().datagrams_sent,
         memory().unwrap_or_default(),
     );
-    Ok(channels == expected)
+    Ok((channels == expected).into())
 }
 
 fn add(sim: &mut Sim<Actor>, number: u32, mut setup: Setup) -> Result<NodeId, coracle_sim::AddressTaken> {

@@ -6,6 +6,7 @@ mod args;
 mod campaign;
 mod commands;
 mod crowd;
+mod interrupt;
 mod show;
 
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Args, Command};
+use commands::Ended;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -30,8 +32,9 @@ fn main() -> ExitCode {
         Command::Crowd(args) => crowd::run(&args),
     };
     match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(Ended::Right) => ExitCode::SUCCESS,
+        Ok(Ended::Broken) => ExitCode::FAILURE,
+        Ok(Ended::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(error) => {
             eprintln!("sim: {error}");
             ExitCode::from(2)
