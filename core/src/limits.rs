@@ -310,6 +310,21 @@ pub const LOOKUP_CANDIDATES: usize = 48;
 pub const LOOKUP_PATHS: usize = 3;
 /// Matching records that a lookup keeps, the nearest to its target (k).
 pub const LOOKUP_RESULTS: usize = 16;
+/// Records that were not verified yet, for each lookup that may be under way; one lookup may have those of others.
+pub const HEARD_PER_LOOKUP: usize = 8;
+/// How long a lookup of the embedder's waits for the lookup of the own id, when that is the first and nobody has
+/// answered yet.
+pub const JOIN_WAIT: Duration = Duration::from_secs(2);
+/// A lookup of the embedder's ends when so many nodes, the nearest to the target, have answered ...
+pub const LOOKUP_NEAREST: usize = 3;
+/// ... and so many answers in a row, none of them empty, told of nobody new among the nearest [`LOOKUP_WIDTH`].
+pub const LOOKUP_QUIET: usize = 2;
+/// From a session with a node of the table that has not answered a PING yet until it is pinged, at the most: that
+/// costs no handshake.
+pub const SESSION_CHECK: Duration = Duration::from_millis(50);
+/// From when the embedder names a node that is no member until it is pinged, at the most, unless a lookup asks it
+/// before: many may be named at one moment.
+pub const SEED_CHECK: Duration = Duration::from_secs(10);
 /// Candidates of one lookup in one IPv4 /24 or IPv6 /48, so that no single network surrounds a target
 /// (loopback, private networks, nodes kept in the table and the target itself excepted).
 pub const PREFIX_PER_LOOKUP: usize = 4;
@@ -323,6 +338,7 @@ const _: () = assert!(BEGUN_BYTES_PER_PREFIX_RESERVED < BEGUN_BYTES_PER_PREFIX);
 const _: () = assert!(INBOUND_PER_BUCKET < BUCKET_SIZE && PREFIX_PER_BUCKET <= INBOUND_PER_BUCKET);
 const _: () = assert!(LOOKUP_PATHS <= LOOKUP_PARALLEL && PREFIX_PER_LOOKUP < LOOKUP_WIDTH);
 const _: () = assert!(CHALLENGES_PER_PEER == 2, "a challenge is the first or the second of its peer");
+const _: () = assert!(LOOKUP_RESULTS <= LOOKUP_WIDTH && LOOKUP_NEAREST <= LOOKUP_WIDTH);
 const _: () = assert!(LOOKUP_CANDIDATES > LOOKUP_WIDTH && LOOKUP_PARALLEL <= LOOKUP_WIDTH);
 // Records of the largest size: at least three fit into a packet, so sixteen need six packets, and the
 // answer is cut after five (15 records). Ordinary records are smaller and all sixteen fit.

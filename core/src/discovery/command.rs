@@ -322,6 +322,7 @@ impl Discovery {
         }
         match origin {
             Origin::Query(lookup) => {
+                self.query_ended(now, lookup, &peer, answered);
                 let node = self.table.find(&peer.id).filter(|_| answered);
                 if let Some(lookup) = self.lookups.get_mut(lookup) {
                     lookup.ended(&peer.id, answered);

@@ -16,15 +16,15 @@ use crate::{
     crypto::PublicKey,
     id::NodeId,
     limits::{
-        LOOKUP_CANDIDATES, LOOKUP_PARALLEL, LOOKUP_PATHS, LOOKUP_RESULTS, LOOKUP_WIDTH, MAX_QUERY_DISTANCES,
-        PREFIX_PER_LOOKUP,
+        LOOKUP_CANDIDATES, LOOKUP_NEAREST, LOOKUP_PARALLEL, LOOKUP_PATHS, LOOKUP_QUIET, LOOKUP_RESULTS,
+        LOOKUP_WIDTH, MAX_QUERY_DISTANCES, PREFIX_PER_LOOKUP,
     },
     record::Record,
     time::Instant,
 };
 
 /// Distances that one query names: the target's from the node asked, and those beside it.
-const DISTANCES: usize = 3;
+const DISTANCES: usize = 8;
 
 const _: () = assert!(DISTANCES <= MAX_QUERY_DISTANCES);
 
@@ -108,11 +108,19 @@ pub(super) struct Lookup {
     /// The nearest first.
     candidates: heapless::Vec<Candidate, LOOKUP_CANDIDATES>,
     pub(super) deadline: Instant,
+    /// It has nobody to ask yet: it begins when the table knows more, or then.
+    pub(super) waits_until: Option<Instant>,
     /// The newest record of the target that was seen.
     pub(super) found: Option<Record>,
     /// Records that are wanted, the nearest first.
     pub(super) results: heapless::Vec<Record, LOOKUP_RESULTS>,
     pub(super) answered: usize,
+    /// Somebody new among the nearest since the last answer was complete.
+    news: bool,
+    /// Answers in a row without such news.
+    quiet: usize,
+    /// It knows the nearest without asking all of them.
+    settled: bool,
     /// It ended, and the embedder has not been told yet.
     pub(super) done: bool,
 }
@@ -151,9 +159,13 @@ impl Lookup {
             paths: 1,
             candidates: heapless::Vec::new(),
             deadline,
+            waits_until: None,
             found: None,
             results: heapless::Vec::new(),
             answered: 0,
+            news: false,
+            quiet: 0,
+            settled: false,
             done: false,
         }
     }
@@ -183,6 +195,7 @@ impl Lookup {
             self.candidates.remove(last);
         }
         at = at.min(self.candidates.len());
+        self.news |= at < LOOKUP_WIDTH;
         let candidate = Candidate {
             id,
             distance,
@@ -195,6 +208,22 @@ impl Lookup {
         let inserted = self.candidates.insert(at, candidate);
         debug_assert!(inserted.is_ok(), "there was room");
         true
+    }
+
+    /// Whether it can do without the signatures of those whom it does not ask: nobody's record is chosen by what
+    /// stands in it, and no path can crowd out another.
+    pub(super) const fn is_patient(&self) -> bool {
+        matches!(self.options.wanted, Wanted::Any) && self.options.enough.is_none() && self.paths == 1
+    }
+
+    /// Whether a node is among those to ask, or was.
+    pub(super) fn has(&self, id: &NodeId) -> bool {
+        self.candidates.iter().any(|candidate| candidate.id == *id)
+    }
+
+    /// Forgets a node: what was told of it is not true.
+    pub(super) fn forget(&mut self, id: &NodeId) {
+        self.candidates.retain(|candidate| candidate.id != *id);
     }
 
     /// Shares the nodes to begin with out among the paths.
@@ -245,9 +274,28 @@ impl Lookup {
         }
     }
 
+    /// The answer of `id` is complete: it told of so many. Whether the embedder's lookup now knows the nearest,
+    /// without asking all of them: a few have answered, and the latest answers told of nobody new. The table's own
+    /// go on, because whom they ask knows this node afterwards.
+    pub(super) fn settle(&mut self, id: &NodeId, told: usize) -> bool {
+        self.quiet = if core::mem::take(&mut self.news) { 0 } else { self.quiet + usize::from(told > 0) };
+        let mut nearest = self.candidates.iter().filter(|c| c.state != State::Failed).take(LOOKUP_NEAREST);
+        let answered = nearest.all(|candidate| candidate.id == *id || candidate.state == State::Answered);
+        self.settled =
+            self.origin == LookupOrigin::User && self.paths == 1 && answered && self.quiet >= LOOKUP_QUIET;
+        self.settled
+    }
+
+    /// The nearest that were not found to be dead.
+    pub(super) fn nearest(&self) -> heapless::Vec<NodeId, LOOKUP_RESULTS> {
+        let alive = self.candidates.iter().filter(|candidate| candidate.state != State::Failed);
+        alive.map(|candidate| candidate.id).take(LOOKUP_RESULTS).collect()
+    }
+
     /// Whether there is no need to ask further.
     fn has_enough(&self) -> bool {
-        self.options.until_found && self.found.is_some()
+        self.settled
+            || self.options.until_found && self.found.is_some()
             || self.options.enough.is_some_and(|enough| self.results.len() >= enough)
     }
 
@@ -256,6 +304,9 @@ impl Lookup {
     pub(super) fn step(&mut self, now: Instant, patience: Patience) -> Step {
         if now >= self.deadline || self.has_enough() {
             return Step::Done;
+        }
+        if let Some(until) = self.waits_until {
+            return Step::Wait(until);
         }
         let mut wake = self.deadline;
         for candidate in &mut self.candidates {
