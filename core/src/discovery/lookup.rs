@@ -411,9 +411,9 @@ mod tests {
     #[test]
     fn distances_lie_beside_the_targets() {
         assert_eq!(distances(0), [0]);
-        assert_eq!(distances(256), [256, 255, 254]);
-        assert_eq!(distances(250), [250, 251, 249]);
-        assert_eq!(distances(1), [1, 2, 3]);
+        assert_eq!(distances(256), [256, 255, 254, 253, 252, 251, 250, 249]);
+        assert_eq!(distances(250), [250, 251, 249, 252, 248, 253, 247, 254]);
+        assert_eq!(distances(1), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]
