@@ -56,14 +56,17 @@ pub struct LookupOptions {
     pub enough: Option<usize>,
     /// Ends as soon as any record of the target was seen (there may be a newer one elsewhere).
     pub until_found: bool,
+    /// Asks all of the nearest, even if the first of them bring no news: dearer, but whoever would hide a node has
+    /// to be all of them. For the record of one certain node.
+    pub thorough: bool,
     /// Disjoint paths, from 1 to [`LOOKUP_PATHS`]. With more than one, each has a part of the queries.
     pub paths: usize,
 }
 
 impl Default for LookupOptions {
-    /// Everything, along one path, until the nearest nodes have answered.
+    /// Everything, along one path, until the nearest few have answered and bring no news.
     fn default() -> Self {
-        Self { wanted: Wanted::Any, enough: None, until_found: false, paths: 1 }
+        Self { wanted: Wanted::Any, enough: None, until_found: false, thorough: false, paths: 1 }
     }
 }
 
@@ -281,8 +284,11 @@ impl Lookup {
         self.quiet = if core::mem::take(&mut self.news) { 0 } else { self.quiet + usize::from(told > 0) };
         let mut nearest = self.candidates.iter().filter(|c| c.state != State::Failed).take(LOOKUP_NEAREST);
         let answered = nearest.all(|candidate| candidate.id == *id || candidate.state == State::Answered);
-        self.settled =
-            self.origin == LookupOrigin::User && self.paths == 1 && answered && self.quiet >= LOOKUP_QUIET;
+        self.settled = self.origin == LookupOrigin::User
+            && !self.options.thorough
+            && self.paths == 1
+            && answered
+            && self.quiet >= LOOKUP_QUIET;
         self.settled
     }
 
@@ -464,6 +470,30 @@ mod tests {
             lookup.add(&contact(n), None, false);
         }
         assert_eq!(lookup.candidates.len(), LOOKUP_CANDIDATES);
+    }
+
+    #[test]
+    fn the_embedders_ends_once_the_nearest_bring_no_news() {
+        let after = |mut lookup: Lookup, told| {
+            for n in 1..=16 {
+                lookup.add(&contact(n), None, false);
+            }
+            let mut asked = 0;
+            while let Some(n) = ask(&mut lookup, 0) {
+                asked += 1;
+                lookup.settle(&contact(n).peer.id, told);
+                lookup.ended(&contact(n).peer.id, true);
+            }
+            assert!(matches!(lookup.step(Instant::from_millis(0), PATIENCE), Step::Done));
+            asked
+        };
+        assert_eq!(after(lookup(), 9), LOOKUP_NEAREST.max(1 + LOOKUP_QUIET));
+        assert_eq!(after(lookup(), 0), LOOKUP_WIDTH, "an empty answer says nothing about who is near");
+        let thorough = with(LookupOptions { thorough: true, ..LookupOptions::default() });
+        assert_eq!(after(thorough, 9), LOOKUP_WIDTH);
+        let at = Instant::from_millis(10_000);
+        let own = Lookup::new(NodeId([0; 32]), LookupOrigin::Own, LookupOptions::default(), at);
+        assert_eq!(after(own, 9), LOOKUP_WIDTH);
     }
 
     #[test]
