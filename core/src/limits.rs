@@ -322,6 +322,9 @@ pub const LOOKUP_QUIET: usize = 2;
 /// From a session with a node of the table that has not answered a PING yet until it is pinged, at the most: that
 /// costs no handshake.
 pub const SESSION_CHECK: Duration = Duration::from_millis(50);
+/// From when somebody told of a node until it is pinged, at the most, unless it is heard from before: each costs a
+/// handshake.
+pub const TOLD_CHECK: Duration = Duration::from_secs(30);
 /// From when the embedder names a node that is no member until it is pinged, at the most, unless a lookup asks it
 /// before: many may be named at one moment.
 pub const SEED_CHECK: Duration = Duration::from_secs(10);

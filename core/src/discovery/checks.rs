@@ -6,13 +6,14 @@
 use core::{net::SocketAddr, time::Duration};
 
 use super::{
+    event::RecordSource,
     requests::Contact,
     table::{ENTRIES, Node, SPARES, Table, jitter},
 };
 use crate::{
     collections::Key,
     id::NodeId,
-    limits::{BUCKET_SIZE, INBOUND_PER_BUCKET, SEED_CHECK, SESSION_CHECK},
+    limits::{BUCKET_SIZE, INBOUND_PER_BUCKET, SEED_CHECK, SESSION_CHECK, TOLD_CHECK},
     rng::Rng,
     time::Instant,
 };
@@ -86,6 +87,13 @@ impl Table {
         if self.get(key).is_some_and(|node| !node.verified()) {
             self.check_within(SESSION_CHECK, key, now, rng);
         }
+    }
+
+    /// Sets the first check of a node that came in like this.
+    pub(super) fn check_first(&mut self, key: Key, source: RecordSource, now: Instant, rng: &mut Rng) {
+        let told = matches!(source, RecordSource::Relayed(_));
+        let most = if told { TOLD_CHECK } else { self.config.fresh_check };
+        self.check_within(most, key, now, rng);
     }
 
     /// Sets the first check of a node that the embedder named.

@@ -228,9 +228,21 @@ impl Discovery {
         }
         for near in lookup.nearest() {
             self.confirm_heard(crypto, now, key, &near);
-            if let (Some(node), Some(lookup)) = (self.table.find(&near), self.lookups.get_mut(key)) {
-                lookup.found(&node.record, node.member);
-            }
+            self.found_unasked(now, key, &near);
+        }
+    }
+
+    /// A node that a lookup did not ask is one of its results: what was verified may as well fill the table.
+    fn found_unasked(&mut self, now: Instant, lookup: Key, id: &NodeId) {
+        let heard = self.hearsay.find(lookup, id).and_then(|key| self.hearsay.get(key));
+        let record = heard.filter(|heard| !heard.asked).and_then(|heard| Some((heard.record()?, heard.by)));
+        if let Some((record, by)) = record
+            && let Some(at) = record.udp_endpoints().next()
+        {
+            self.offer(&record, RecordSource::Relayed(by), at, now);
+        }
+        if let (Some(node), Some(lookup)) = (self.table.find(id), self.lookups.get_mut(lookup)) {
+            lookup.found(&node.record, node.member);
         }
     }
 }

@@ -289,7 +289,7 @@ impl Table {
         self.count(key);
         // While the bucket has no place, pinging would only make noise.
         if self.lists.len(ENTRIES + bucket) < BUCKET_SIZE {
-            self.check_soon(key, now, rng);
+            self.check_first(key, source, now, rng);
         }
         Offered::Taken(key)
     }
