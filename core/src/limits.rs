@@ -73,6 +73,11 @@ pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
 pub const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one channel of a node, both directions together, unless configured otherwise.
 pub const CHANNEL_STREAMS: usize = 128;
+/// Dials of ours under way beside which no further one begins: more handshakes at one moment would not end in
+/// time on a busy host, and be begun again for ever.
+pub const MAX_DIALS_AT_ONCE: usize = 16;
+/// A dial that is no TCP connection after so long does not count among them: nobody may be there.
+pub const DIAL_HANGS: Duration = Duration::from_secs(1);
 /// From the start of a dial until it must be a TCP connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// From a TCP connection until it must be a channel.
@@ -102,6 +107,7 @@ pub const NOTICES_BASE: usize = 32;
 
 const _: () = assert!(2 * MAX_PENDING_PER_SOURCE <= MAX_PENDING_INBOUND, "one source cannot take half");
 const _: () = assert!(SETTLE_TIME.as_nanos() >= DIAL_TIMEOUT.as_nanos() + HANDSHAKE_TIMEOUT.as_nanos());
+const _: () = assert!(DIAL_HANGS.as_nanos() < DIAL_TIMEOUT.as_nanos());
 const _: () = assert!(DOUBT_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- handshake and channel ---

@@ -27,6 +27,7 @@ mod action;
 mod config;
 mod connect;
 mod conns;
+mod dials;
 mod discover;
 mod inbound;
 mod members;

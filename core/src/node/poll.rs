@@ -80,7 +80,7 @@ impl<C: Crypto> Node<C> {
         next = earlier(next, self.local.next_timeout());
         next = self.peer_stores.iter().map(|store| store.retry_at).fold(next, earlier);
         if self.running {
-            next = earlier(next, self.cluster.next_timeout());
+            next = earlier(next, earlier(self.cluster.next_timeout(), self.next_hang()));
             next = earlier(next, self.discovery.next_timeout());
             next = earlier(next, self.services.next_timeout());
         }
@@ -142,6 +142,7 @@ impl<C: Crypto> Node<C> {
 
     fn poll_cluster(&mut self, now: Instant) -> Option<Action> {
         loop {
+            self.hold_dials(now);
             match self.cluster.poll(now)? {
                 cluster::Output::Dial { member, endpoint } => {
                     if let Some(conn) = self.begin_dial(now, Some(member), endpoint) {
