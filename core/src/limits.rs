@@ -73,6 +73,11 @@ pub const MAX_CHANNELS_PER_MEMBER: usize = 2;
 pub const GIVE_WAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams of one channel of a node, both directions together, unless configured otherwise.
 pub const CHANNEL_STREAMS: usize = 128;
+/// Dials of ours under way beside which no further one begins: more handshakes at one moment would not end in
+/// time on a busy host, and be begun again for ever.
+pub const MAX_DIALS_AT_ONCE: usize = 16;
+/// A dial that is no TCP connection after so long does not count among them: nobody may be there.
+pub const DIAL_HANGS: Duration = Duration::from_secs(1);
 /// From the start of a dial until it must be a TCP connection.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 /// From a TCP connection until it must be a channel.
@@ -102,6 +107,7 @@ pub const NOTICES_BASE: usize = 32;
 
 const _: () = assert!(2 * MAX_PENDING_PER_SOURCE <= MAX_PENDING_INBOUND, "one source cannot take half");
 const _: () = assert!(SETTLE_TIME.as_nanos() >= DIAL_TIMEOUT.as_nanos() + HANDSHAKE_TIMEOUT.as_nanos());
+const _: () = assert!(DIAL_HANGS.as_nanos() < DIAL_TIMEOUT.as_nanos());
 const _: () = assert!(DOUBT_TIMEOUT.as_nanos() < PING_TIMEOUT.as_nanos());
 
 // --- handshake and channel ---
@@ -310,6 +316,24 @@ pub const LOOKUP_CANDIDATES: usize = 48;
 pub const LOOKUP_PATHS: usize = 3;
 /// Matching records that a lookup keeps, the nearest to its target (k).
 pub const LOOKUP_RESULTS: usize = 16;
+/// Records that were not verified yet, for each lookup that may be under way; one lookup may have those of others.
+pub const HEARD_PER_LOOKUP: usize = 8;
+/// How long a lookup of the embedder's waits for the lookup of the own id, when that is the first and nobody has
+/// answered yet.
+pub const JOIN_WAIT: Duration = Duration::from_secs(2);
+/// A lookup of the embedder's ends when so many nodes, the nearest to the target, have answered ...
+pub const LOOKUP_NEAREST: usize = 3;
+/// ... and so many answers in a row, none of them empty, told of nobody new among the nearest [`LOOKUP_WIDTH`].
+pub const LOOKUP_QUIET: usize = 2;
+/// From a session with a node of the table that has not answered a PING yet until it is pinged, at the most: that
+/// costs no handshake.
+pub const SESSION_CHECK: Duration = Duration::from_millis(50);
+/// From when somebody told of a node until it is pinged, at the most, unless it is heard from before: each costs a
+/// handshake.
+pub const TOLD_CHECK: Duration = Duration::from_secs(30);
+/// From when the embedder names a node that is no member until it is pinged, at the most, unless a lookup asks it
+/// before: many may be named at one moment.
+pub const SEED_CHECK: Duration = Duration::from_secs(10);
 /// Candidates of one lookup in one IPv4 /24 or IPv6 /48, so that no single network surrounds a target
 /// (loopback, private networks, nodes kept in the table and the target itself excepted).
 pub const PREFIX_PER_LOOKUP: usize = 4;
@@ -323,6 +347,7 @@ const _: () = assert!(BEGUN_BYTES_PER_PREFIX_RESERVED < BEGUN_BYTES_PER_PREFIX);
 const _: () = assert!(INBOUND_PER_BUCKET < BUCKET_SIZE && PREFIX_PER_BUCKET <= INBOUND_PER_BUCKET);
 const _: () = assert!(LOOKUP_PATHS <= LOOKUP_PARALLEL && PREFIX_PER_LOOKUP < LOOKUP_WIDTH);
 const _: () = assert!(CHALLENGES_PER_PEER == 2, "a challenge is the first or the second of its peer");
+const _: () = assert!(LOOKUP_RESULTS <= LOOKUP_WIDTH && LOOKUP_NEAREST <= LOOKUP_WIDTH);
 const _: () = assert!(LOOKUP_CANDIDATES > LOOKUP_WIDTH && LOOKUP_PARALLEL <= LOOKUP_WIDTH);
 // Records of the largest size: at least three fit into a packet, so sixteen need six packets, and the
 // answer is cut after five (15 records). Ordinary records are smaller and all sixteen fit.

@@ -110,10 +110,11 @@ impl Dialer {
         &mut self,
         now: Instant,
         rng: &mut Rng,
+        may_dial: bool,
         known: impl FnOnce() -> heapless::Vec<Endpoint, MAX_ENDPOINTS>,
     ) -> Option<DialOutcome> {
         match self.phase {
-            Phase::Pause(at) if now >= at => {
+            Phase::Pause(at) if now >= at && may_dial => {
                 self.untried = known();
                 // The strongest endpoint stands first in the list and is popped first.
                 self.untried.reverse();
@@ -126,6 +127,7 @@ impl Dialer {
         }
         if let Phase::Round(at) = self.phase
             && now >= at
+            && may_dial
             && usize::from(self.in_flight) < MAX_ATTEMPTS
             && let Some(endpoint) = self.untried.pop()
         {
@@ -144,9 +146,10 @@ impl Dialer {
         None
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self, may_dial: bool) -> Option<Instant> {
         let attempt = match self.phase {
             Phase::Idle => None,
+            _ if !may_dial => None,
             // All attempts are out: their ends are what is waited for.
             Phase::Round(_) if self.untried.is_empty() => None,
             Phase::Round(_) if usize::from(self.in_flight) >= MAX_ATTEMPTS => None,

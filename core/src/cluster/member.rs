@@ -262,16 +262,16 @@ impl Member {
         self.dialer.restart(now, rng);
     }
 
-    pub(super) fn poll(&mut self, now: Instant, rng: &mut Rng) -> Option<DialOutcome> {
+    pub(super) fn poll(&mut self, now: Instant, rng: &mut Rng, may_dial: bool) -> Option<DialOutcome> {
         // `Dialer::poll` asks for the endpoints only when a round begins.
         let mut dialer = core::mem::replace(&mut self.dialer, Dialer::new());
-        let outcome = dialer.poll(now, rng, || self.known());
+        let outcome = dialer.poll(now, rng, may_dial, || self.known());
         self.dialer = dialer;
         outcome
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.dialer.next_timeout()
+    pub(super) fn next_timeout(&self, may_dial: bool) -> Option<Instant> {
+        self.dialer.next_timeout(may_dial)
     }
 
     pub(super) fn take_dirty(&mut self) -> bool {

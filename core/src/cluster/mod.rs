@@ -99,6 +99,8 @@ pub struct Cluster {
     rng: Rng,
     /// The node may dial: its own record is settled.
     started: bool,
+    /// Enough dials are under way: no further one begins.
+    held: bool,
 }
 
 impl Cluster {
@@ -113,7 +115,8 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         let room = room.clamp(members.len().min(MAX_MEMBERS), MAX_MEMBERS);
         let places = Vec::with_capacity(room.saturating_sub(1));
-        let mut cluster = Self { own, members: places, room, anyone: Anyone::default(), rng, started: false };
+        let mut cluster =
+            Self { own, members: places, room, anyone: Anyone::default(), rng, started: false, held: false };
         cluster.check(members)?;
         for (position, config) in members.iter().enumerate().filter(|(_, config)| config.public_key != own) {
             cluster.add(Instant::ZERO, crypto, position, config);
@@ -302,15 +305,25 @@ impl Cluster {
         {
             return Some(Output::DialAnyone { address });
         }
-        let Self { members, rng, .. } = self;
+        let Self { members, rng, held, .. } = self;
         members.iter_mut().enumerate().find_map(|(i, member)| {
             let member_index = MemberIndex(i as u16);
-            Some(match member.poll(now, rng)? {
+            Some(match member.poll(now, rng, !*held)? {
                 DialOutcome::Dial(endpoint) => Output::Dial { member: member_index, endpoint },
                 DialOutcome::LookUp => Output::LookUp { member: member_index },
                 DialOutcome::Unreachable => Output::Unreachable { member: member_index },
             })
         })
+    }
+
+    /// Whether dials of members are held back from now on: [`Cluster::poll`] names none meanwhile.
+    pub const fn hold_dials(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Whether they are.
+    pub const fn holds_dials(&self) -> bool {
+        self.held
     }
 
     /// The next member whose entry changed and should be stored, once for each change, among those
@@ -338,6 +351,6 @@ impl Cluster {
             return None;
         }
         let anyone = self.anyone.next_timeout().filter(|_| self.is_someone_absent());
-        self.members.iter().map(Member::next_timeout).fold(anyone, earlier)
+        self.members.iter().map(|member| member.next_timeout(!self.held)).fold(anyone, earlier)
     }
 }

@@ -3,10 +3,11 @@
 use super::{
     counters::count,
     event::{Event, RecordSource, waiting},
+    lookup::LookupOrigin,
     machine::Discovery,
     message::{Distances, Message, MessageError, RawRecords, WireId},
     peer::Peer,
-    receive::Unverified,
+    receive::{Incoming, Unverified},
     requests::{Ask, Contact, Nodes, Origin, Outcome},
     responses::{Answer, NodesPlan, Pick, Response, Taken},
     session::Opened,
@@ -99,7 +100,9 @@ impl Discovery {
         if self.refresh_at.is_none() {
             // Somebody is there: now the own id can be looked up, and the table kept fresh.
             self.refresh_at = Some(now + self.config.refresh);
-            self.own_lookup_at.get_or_insert(now);
+            if !self.lookups.iter().any(|(_, lookup)| lookup.origin == LookupOrigin::Own) {
+                self.own_lookup_at.get_or_insert(now);
+            }
         }
         self.finish(now, key, Outcome::Pong { enr_seq });
         self.claimed_seq(now, peer, enr_seq);
@@ -183,9 +186,7 @@ impl Discovery {
                 break;
             }
             read += 1;
-            let Some(record) = self.acceptable(crypto, now, peer, &distances, bytes) else { continue };
-            valid += 1;
-            self.learned(now, peer, origin, &record);
+            valid += usize::from(self.told(crypto, now, peer, origin, &distances, bytes));
         }
         let Some(request) = self.requests.get_mut(key) else { return };
         let Ask::FindNode(nodes) = &mut request.ask else { return };
@@ -193,20 +194,62 @@ impl Discovery {
         nodes.count += valid;
         if nodes.complete() || nodes.read >= MAX_NODES_RECORDS {
             let count = nodes.count;
+            if let Origin::Query(lookup) = origin {
+                self.settle_lookup(crypto, now, lookup, &peer.id, count);
+            }
             self.finish(now, key, Outcome::Nodes { count });
         }
     }
 
-    /// Verifies a record that a peer relays: form, a distance that was asked for, an address that the
-    /// peer can know, and last, because it costs most, the signature.
-    fn acceptable<C: Crypto>(
+    /// A peer told of a record; whether it can be one. A lookup that may never use it puts it by: the signature,
+    /// which costs most, is checked when it does.
+    fn told<C: Crypto>(
         &mut self,
         crypto: &C,
         now: Instant,
         peer: &Peer,
+        origin: Origin,
         distances: &[u16],
         bytes: &[u8],
-    ) -> Option<Record> {
+    ) -> bool {
+        if let Origin::Query(lookup) = origin
+            && self.hearsay.knows(lookup, bytes)
+        {
+            return true;
+        }
+        let Some(incoming) = self.acceptable(crypto, peer, distances, bytes) else { return false };
+        let id = incoming.claim.node_id();
+        let known = id == self.local.node_id() || id == peer.id || self.table.find(&id).is_some();
+        if let Origin::Query(lookup) = origin
+            && !known
+        {
+            // Other bytes for the same node: who told of it first may have lied.
+            self.confirm_heard(crypto, now, lookup, &id);
+            if self.put_by(lookup, peer, &incoming) {
+                return true;
+            }
+        }
+        let member = self.table.is_member(&id) || self.table.is_member(&peer.id);
+        match self.verified_record(crypto, now, incoming, member) {
+            Ok(record) => self.learned(now, peer, origin, &record),
+            Err(Unverified::Invalid) => {
+                count(&mut self.counters.record_invalid);
+                return false;
+            }
+            Err(Unverified::Budget) => return false,
+        }
+        true
+    }
+
+    /// Reads a record that a peer relays, all but the signature: form, a distance that was asked for, an address
+    /// that the peer can know.
+    fn acceptable<'a, C: Crypto>(
+        &mut self,
+        crypto: &C,
+        peer: &Peer,
+        distances: &[u16],
+        bytes: &'a [u8],
+    ) -> Option<Incoming<'a>> {
         let Ok(incoming) = self.incoming(crypto, bytes) else {
             count(&mut self.counters.record_invalid);
             return None;
@@ -217,17 +260,12 @@ impl Discovery {
             return None;
         }
         // What a node says of itself, and what a member signed, is worth having in any case.
-        let member = self.table.is_member(&id) || self.table.is_member(&peer.id);
         let vouched = id == peer.id || self.table.is_member(&id);
         if !vouched && !shareable(incoming.claim.udp_endpoints(), peer.endpoint.ip()) {
             count(&mut self.counters.record_scope);
             return None;
         }
-        let record = self.verified_record(crypto, now, incoming, member);
-        if record == Err(Unverified::Invalid) {
-            count(&mut self.counters.record_invalid);
-        }
-        record.ok()
+        Some(incoming)
     }
 
     /// Puts a verified record where it is of use.

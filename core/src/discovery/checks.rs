@@ -6,13 +6,14 @@
 use core::{net::SocketAddr, time::Duration};
 
 use super::{
+    event::RecordSource,
     requests::Contact,
     table::{ENTRIES, Node, SPARES, Table, jitter},
 };
 use crate::{
     collections::Key,
     id::NodeId,
-    limits::{BUCKET_SIZE, INBOUND_PER_BUCKET},
+    limits::{BUCKET_SIZE, INBOUND_PER_BUCKET, SEED_CHECK, SESSION_CHECK, TOLD_CHECK},
     rng::Rng,
     time::Instant,
 };
@@ -70,11 +71,36 @@ impl Table {
     /// Sets a check within the time for fresh nodes, unless one is under way or due sooner, or the
     /// node was not heard from where its record says.
     pub(super) fn check_soon(&mut self, key: Key, now: Instant, rng: &mut Rng) {
-        let when = now + jitter(self.config.fresh_check, rng);
+        self.check_within(self.config.fresh_check, key, now, rng);
+    }
+
+    fn check_within(&mut self, most: Duration, key: Key, now: Instant, rng: &mut Rng) {
+        let when = now + jitter(most, rng);
         let sooner = self.checks.of(key.index()).is_none_or(|due| when < due);
         if sooner && self.get(key).is_some_and(|node| !node.checking && !node.unproven) {
             self.checks.set(key.index(), when);
         }
+    }
+
+    /// Sets a check of a node that has not answered yet and with which there is a session now.
+    fn check_in_session(&mut self, key: Key, now: Instant, rng: &mut Rng) {
+        if self.get(key).is_some_and(|node| !node.verified()) {
+            self.check_within(SESSION_CHECK, key, now, rng);
+        }
+    }
+
+    /// Sets the first check of a node that came in like this.
+    pub(super) fn check_first(&mut self, key: Key, source: RecordSource, now: Instant, rng: &mut Rng) {
+        let told = matches!(source, RecordSource::Relayed(_));
+        let most = if told { TOLD_CHECK } else { self.config.fresh_check };
+        self.check_within(most, key, now, rng);
+    }
+
+    /// Sets the first check of a node that the embedder named.
+    pub(super) fn check_kept(&mut self, key: Key, now: Instant, rng: &mut Rng) {
+        let member = self.get(key).is_some_and(|node| node.member);
+        let most = if member { self.config.fresh_check } else { SEED_CHECK };
+        self.check_within(most, key, now, rng);
     }
 
     /// Tries again later, without a verdict.
@@ -210,6 +236,9 @@ impl Table {
         let Some(key) = self.nodes.find(id) else { return };
         let bucket = self.bucket(id);
         let room = self.lists.len(ENTRIES + bucket) < BUCKET_SIZE;
+        if room {
+            self.check_in_session(key, now, rng);
+        }
         let Some(node) = self.nodes.get_mut(key) else { return };
         if node.kept {
             if !node.verified() && node.contact != Some(endpoint) {

@@ -190,7 +190,7 @@ impl Discovery {
     }
 
     /// Looks for the nodes nearest to `target`, and so for the newest record of the node with that
-    /// id. Ends with [`Event::LookupDone`](super::Event::LookupDone); a newer record of a node of the
+    /// id ([`LookupOptions::thorough`] where that alone matters). Ends with [`Event::LookupDone`](super::Event::LookupDone); a newer record of a node of the
     /// table is reported as soon as it is seen ([`Event::RecordSeen`](super::Event::RecordSeen)).
     pub fn lookup(&mut self, now: Instant, target: NodeId) -> Result<LookupId, RequestError> {
         self.lookup_with(now, target, LookupOptions::default())
@@ -322,6 +322,7 @@ impl Discovery {
         }
         match origin {
             Origin::Query(lookup) => {
+                self.query_ended(now, lookup, &peer, answered);
                 let node = self.table.find(&peer.id).filter(|_| answered);
                 if let Some(lookup) = self.lookups.get_mut(lookup) {
                     lookup.ended(&peer.id, answered);

@@ -16,15 +16,15 @@ use crate::{
     crypto::PublicKey,
     id::NodeId,
     limits::{
-        LOOKUP_CANDIDATES, LOOKUP_PARALLEL, LOOKUP_PATHS, LOOKUP_RESULTS, LOOKUP_WIDTH, MAX_QUERY_DISTANCES,
-        PREFIX_PER_LOOKUP,
+        LOOKUP_CANDIDATES, LOOKUP_NEAREST, LOOKUP_PARALLEL, LOOKUP_PATHS, LOOKUP_QUIET, LOOKUP_RESULTS,
+        LOOKUP_WIDTH, MAX_QUERY_DISTANCES, PREFIX_PER_LOOKUP,
     },
     record::Record,
     time::Instant,
 };
 
 /// Distances that one query names: the target's from the node asked, and those beside it.
-const DISTANCES: usize = 3;
+const DISTANCES: usize = 8;
 
 const _: () = assert!(DISTANCES <= MAX_QUERY_DISTANCES);
 
@@ -56,14 +56,17 @@ pub struct LookupOptions {
     pub enough: Option<usize>,
     /// Ends as soon as any record of the target was seen (there may be a newer one elsewhere).
     pub until_found: bool,
+    /// Asks all of the nearest, even if the first of them bring no news: dearer, but whoever would hide a node has
+    /// to be all of them. For the record of one certain node.
+    pub thorough: bool,
     /// Disjoint paths, from 1 to [`LOOKUP_PATHS`]. With more than one, each has a part of the queries.
     pub paths: usize,
 }
 
 impl Default for LookupOptions {
-    /// Everything, along one path, until the nearest nodes have answered.
+    /// Everything, along one path, until the nearest few have answered and bring no news.
     fn default() -> Self {
-        Self { wanted: Wanted::Any, enough: None, until_found: false, paths: 1 }
+        Self { wanted: Wanted::Any, enough: None, until_found: false, thorough: false, paths: 1 }
     }
 }
 
@@ -108,11 +111,19 @@ pub(super) struct Lookup {
     /// The nearest first.
     candidates: heapless::Vec<Candidate, LOOKUP_CANDIDATES>,
     pub(super) deadline: Instant,
+    /// It has nobody to ask yet: it begins when the table knows more, or then.
+    pub(super) waits_until: Option<Instant>,
     /// The newest record of the target that was seen.
     pub(super) found: Option<Record>,
     /// Records that are wanted, the nearest first.
     pub(super) results: heapless::Vec<Record, LOOKUP_RESULTS>,
     pub(super) answered: usize,
+    /// Somebody new among the nearest since the last answer was complete.
+    news: bool,
+    /// Answers in a row without such news.
+    quiet: usize,
+    /// It knows the nearest without asking all of them.
+    settled: bool,
     /// It ended, and the embedder has not been told yet.
     pub(super) done: bool,
 }
@@ -151,9 +162,13 @@ impl Lookup {
             paths: 1,
             candidates: heapless::Vec::new(),
             deadline,
+            waits_until: None,
             found: None,
             results: heapless::Vec::new(),
             answered: 0,
+            news: false,
+            quiet: 0,
+            settled: false,
             done: false,
         }
     }
@@ -183,6 +198,7 @@ impl Lookup {
             self.candidates.remove(last);
         }
         at = at.min(self.candidates.len());
+        self.news |= at < LOOKUP_WIDTH;
         let candidate = Candidate {
             id,
             distance,
@@ -195,6 +211,22 @@ impl Lookup {
         let inserted = self.candidates.insert(at, candidate);
         debug_assert!(inserted.is_ok(), "there was room");
         true
+    }
+
+    /// Whether it can do without the signatures of those whom it does not ask: nobody's record is chosen by what
+    /// stands in it, and no path can crowd out another.
+    pub(super) const fn is_patient(&self) -> bool {
+        matches!(self.options.wanted, Wanted::Any) && self.options.enough.is_none() && self.paths == 1
+    }
+
+    /// Whether a node is among those to ask, or was.
+    pub(super) fn has(&self, id: &NodeId) -> bool {
+        self.candidates.iter().any(|candidate| candidate.id == *id)
+    }
+
+    /// Forgets a node: what was told of it is not true.
+    pub(super) fn forget(&mut self, id: &NodeId) {
+        self.candidates.retain(|candidate| candidate.id != *id);
     }
 
     /// Shares the nodes to begin with out among the paths.
@@ -245,9 +277,31 @@ impl Lookup {
         }
     }
 
+    /// The answer of `id` is complete: it told of so many. Whether the embedder's lookup now knows the nearest,
+    /// without asking all of them: a few have answered, and the latest answers told of nobody new. The table's own
+    /// go on, because whom they ask knows this node afterwards.
+    pub(super) fn settle(&mut self, id: &NodeId, told: usize) -> bool {
+        self.quiet = if core::mem::take(&mut self.news) { 0 } else { self.quiet + usize::from(told > 0) };
+        let mut nearest = self.candidates.iter().filter(|c| c.state != State::Failed).take(LOOKUP_NEAREST);
+        let answered = nearest.all(|candidate| candidate.id == *id || candidate.state == State::Answered);
+        self.settled = self.origin == LookupOrigin::User
+            && !self.options.thorough
+            && self.paths == 1
+            && answered
+            && self.quiet >= LOOKUP_QUIET;
+        self.settled
+    }
+
+    /// The nearest that were not found to be dead.
+    pub(super) fn nearest(&self) -> heapless::Vec<NodeId, LOOKUP_RESULTS> {
+        let alive = self.candidates.iter().filter(|candidate| candidate.state != State::Failed);
+        alive.map(|candidate| candidate.id).take(LOOKUP_RESULTS).collect()
+    }
+
     /// Whether there is no need to ask further.
     fn has_enough(&self) -> bool {
-        self.options.until_found && self.found.is_some()
+        self.settled
+            || self.options.until_found && self.found.is_some()
             || self.options.enough.is_some_and(|enough| self.results.len() >= enough)
     }
 
@@ -256,6 +310,9 @@ impl Lookup {
     pub(super) fn step(&mut self, now: Instant, patience: Patience) -> Step {
         if now >= self.deadline || self.has_enough() {
             return Step::Done;
+        }
+        if let Some(until) = self.waits_until {
+            return Step::Wait(until);
         }
         let mut wake = self.deadline;
         for candidate in &mut self.candidates {
@@ -360,9 +417,9 @@ mod tests {
     #[test]
     fn distances_lie_beside_the_targets() {
         assert_eq!(distances(0), [0]);
-        assert_eq!(distances(256), [256, 255, 254]);
-        assert_eq!(distances(250), [250, 251, 249]);
-        assert_eq!(distances(1), [1, 2, 3]);
+        assert_eq!(distances(256), [256, 255, 254, 253, 252, 251, 250, 249]);
+        assert_eq!(distances(250), [250, 251, 249, 252, 248, 253, 247, 254]);
+        assert_eq!(distances(1), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]
@@ -413,6 +470,30 @@ mod tests {
             lookup.add(&contact(n), None, false);
         }
         assert_eq!(lookup.candidates.len(), LOOKUP_CANDIDATES);
+    }
+
+    #[test]
+    fn the_embedders_ends_once_the_nearest_bring_no_news() {
+        let after = |mut lookup: Lookup, told| {
+            for n in 1..=16 {
+                lookup.add(&contact(n), None, false);
+            }
+            let mut asked = 0;
+            while let Some(n) = ask(&mut lookup, 0) {
+                asked += 1;
+                lookup.settle(&contact(n).peer.id, told);
+                lookup.ended(&contact(n).peer.id, true);
+            }
+            assert!(matches!(lookup.step(Instant::from_millis(0), PATIENCE), Step::Done));
+            asked
+        };
+        assert_eq!(after(lookup(), 9), LOOKUP_NEAREST.max(1 + LOOKUP_QUIET));
+        assert_eq!(after(lookup(), 0), LOOKUP_WIDTH, "an empty answer says nothing about who is near");
+        let thorough = with(LookupOptions { thorough: true, ..LookupOptions::default() });
+        assert_eq!(after(thorough, 9), LOOKUP_WIDTH);
+        let at = Instant::from_millis(10_000);
+        let own = Lookup::new(NodeId([0; 32]), LookupOrigin::Own, LookupOptions::default(), at);
+        assert_eq!(after(own, 9), LOOKUP_WIDTH);
     }
 
     #[test]

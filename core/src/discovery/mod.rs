@@ -62,6 +62,8 @@
 //! - Answers go where the request came from, in a session with that endpoint.
 //! - A record replaces another of the same node only with a higher sequence number, and is relayed
 //!   only after a PONG from an endpoint in it.
+//! - A record that a peer tells of is verified before it is used: before its node is contacted, and before it
+//!   is handed out, kept or relayed. Most that a lookup is told of are never used.
 //! - Every pool is allocated in [`Discovery::new`] and never grows. Same seed and same calls give
 //!   the same packets and events.
 
@@ -85,6 +87,8 @@ mod counters;
 mod crowd;
 #[cfg(feature = "alloc")]
 mod event;
+#[cfg(feature = "alloc")]
+mod heard;
 pub mod keys;
 #[cfg(feature = "alloc")]
 mod lookup;

@@ -39,7 +39,7 @@ pub(super) struct Incoming<'a> {
     pub(super) claim: Claim<'a>,
     digest: Digest,
     /// Whether these very bytes were verified before.
-    verified: bool,
+    pub(super) verified: bool,
 }
 
 /// The parts of a handshake packet's authdata that the handshake is checked by.

@@ -236,6 +236,11 @@ impl Requests {
         matches.then_some(key)
     }
 
+    /// Whether any request waits for a session with `peer` that another opens.
+    pub(super) fn waits_for(&self, peer: &Peer) -> bool {
+        self.pool.iter().any(|(_, other)| other.contact.peer == *peer && other.phase == Phase::Waiting)
+    }
+
     /// The deadline of a try: each later one waits half of `first` longer.
     pub(super) fn deadline(now: Instant, first: Duration, tries: u8) -> Instant {
         now + first + first * u32::from(tries.saturating_sub(1)) / 2

@@ -5,11 +5,12 @@ use core::net::SocketAddr;
 use super::{
     budget::Kind,
     counters::count,
+    event::RequestFailure,
     keys::{self, Keys},
     machine::{Discovery, owed},
     message::{self, Message, WireId},
     packet::{self, Auth, Draft, Nonce, PacketError},
-    requests::{Ask, Challenged, Handshake, Opening, Origin, Phase, Request, Requests},
+    requests::{Ask, Challenged, Handshake, Opening, Origin, Outcome, Phase, Request, Requests},
     responses::{Answer, NodesPlan, Pick, Response, Talks},
     session::Session,
 };
@@ -172,10 +173,18 @@ impl Discovery {
         buf: &mut [u8],
     ) -> Result<Sent, PacketError> {
         let Some(key) = self.requests.key_at(index) else { return Ok(None) };
-        let Some(Phase::Owed { free }) = self.requests.get(key).map(|request| &request.phase) else {
-            return Ok(None);
-        };
+        let Some(request) = self.requests.get(key) else { return Ok(None) };
+        let Phase::Owed { free } = &request.phase else { return Ok(None) };
         let free = *free;
+        let (origin, id, fresh) = (request.origin, request.contact.peer.id, request.tries == 0);
+        if fresh && !self.may_query(identity.crypto(), now, origin, &id) {
+            // It is of no use any more: it ends with its time, which is over.
+            self.requests.deadlines.set(index, now);
+            if let Some(request) = self.requests.get_mut(key) {
+                request.phase = Phase::Waiting;
+            }
+            return Ok(None);
+        }
         let route = self.route(key);
         if matches!(route, Route::Wait) {
             self.requests.deadlines.set(index, now + self.config.handshake_timeout * 10);
@@ -287,6 +296,14 @@ impl Discovery {
         let open = self.requests.get(challenged.request);
         if open.is_none_or(|request| matches!(request.phase, Phase::Done(_))) {
             // It ended meanwhile, and the embedder may not have been told yet.
+            return Ok(None);
+        }
+        if let Some(Origin::Query(lookup)) = open.map(|request| request.origin)
+            && self.lookups.get(lookup).is_none_or(|lookup| lookup.done)
+            && !self.requests.waits_for(&peer)
+        {
+            // Its lookup has ended: a handshake would be in vain.
+            self.finish(now, challenged.request, Outcome::Failed(RequestFailure::Timeout));
             return Ok(None);
         }
         let (handshake, len) = self.encode_handshake(identity, &peer.id, &challenged, buf)?;

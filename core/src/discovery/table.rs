@@ -206,7 +206,7 @@ impl Table {
                 node.unproven = false;
             }
             let offered = self.renew(key, record, None, now, rng);
-            self.check_soon(key, now, rng);
+            self.check_kept(key, now, rng);
             return offered;
         }
         match self.insert(record, KEPT) {
@@ -214,7 +214,7 @@ impl Table {
                 if let Some(node) = self.nodes.get_mut(key) {
                     (node.kept, node.member) = (true, member);
                 }
-                self.check_soon(key, now, rng);
+                self.check_kept(key, now, rng);
                 Offered::Taken(key)
             }
             None => Offered::Refused,
@@ -289,7 +289,7 @@ impl Table {
         self.count(key);
         // While the bucket has no place, pinging would only make noise.
         if self.lists.len(ENTRIES + bucket) < BUCKET_SIZE {
-            self.check_soon(key, now, rng);
+            self.check_first(key, source, now, rng);
         }
         Offered::Taken(key)
     }
@@ -448,7 +448,15 @@ impl Table {
 
     /// Endpoints of a record that can be reached from here, are allowed, and name one host.
     fn usable(&self, record: &Record) -> heapless::Vec<SocketAddr, 2> {
-        record.udp_endpoints().map(canonical).filter(|at| self.reaches(at)).take(2).collect()
+        self.reachable(record.udp_endpoints()).take(2).collect()
+    }
+
+    /// Those of a record's endpoints that can be contacted.
+    pub(super) fn reachable(
+        &self,
+        endpoints: impl Iterator<Item = SocketAddr>,
+    ) -> impl Iterator<Item = SocketAddr> {
+        endpoints.map(canonical).filter(|at| self.reaches(at))
     }
 
     /// Whether an endpoint can be contacted.

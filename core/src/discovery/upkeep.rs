@@ -15,7 +15,7 @@ use super::{
 use crate::{
     collections::Key,
     id::NodeId,
-    limits::ANSWER_RETRY,
+    limits::{ANSWER_RETRY, JOIN_WAIT},
     time::{Instant, earlier},
 };
 
@@ -163,7 +163,30 @@ impl Discovery {
         if origin == LookupOrigin::User && users >= self.config.lookups {
             return None;
         }
-        let mut lookup = Lookup::new(target, origin, options, now + self.config.lookup_timeout);
+        let lookup = Lookup::new(target, origin, options, now + self.config.lookup_timeout);
+        let key = self.lookups.insert(lookup).ok()?;
+        self.refreshed[self.table.bucket(&target)] = now;
+        let waits = origin == LookupOrigin::User && self.is_joining();
+        match self.lookups.get_mut(key).filter(|_| waits) {
+            Some(lookup) => lookup.waits_until = Some(now + JOIN_WAIT),
+            None => self.fill_lookup(key),
+        }
+        self.drive_lookup(now, key);
+        Some(key)
+    }
+
+    /// Whether nobody in the table has answered yet, and the lookup of the own id, after which more are known, is
+    /// under way or about to be.
+    fn is_joining(&self) -> bool {
+        let own = self.lookups.iter().any(|(_, lookup)| lookup.origin == LookupOrigin::Own);
+        (own || self.own_lookup_at.is_some_and(|at| at <= self.now)) && self.table.is_alone()
+    }
+
+    /// Gives a lookup the nodes of the table to begin with.
+    fn fill_lookup(&mut self, key: Key) {
+        let Some(lookup) = self.lookups.get_mut(key) else { return };
+        let target = lookup.target;
+        lookup.waits_until = None;
         for (_, node) in self.table.iter().filter(|(_, node)| Table::worth_asking(node)) {
             if let Some(contact) = self.table.contact(node) {
                 let limited = self.table.limited(contact.peer.endpoint.ip()) && !node.kept;
@@ -173,15 +196,14 @@ impl Discovery {
             }
         }
         lookup.split();
-        let key = self.lookups.insert(lookup).ok()?;
-        self.refreshed[self.table.bucket(&target)] = now;
-        self.drive_lookup(now, key);
-        Some(key)
     }
 
     /// Sends what a lookup asks for next, or ends it.
     pub(super) fn drive_lookup(&mut self, now: Instant, key: Key) {
         let patience = Patience { soft: self.config.query_patience, hard: self.config.query_timeout };
+        if self.lookups.get(key).and_then(|lookup| lookup.waits_until).is_some_and(|until| until <= now) {
+            self.fill_lookup(key);
+        }
         // Every turn asks another candidate, so there are no more turns than candidates.
         while let Some(lookup) = self.lookups.get_mut(key).filter(|lookup| !lookup.done) {
             match lookup.step(now, patience) {
@@ -209,14 +231,29 @@ impl Discovery {
         let Some(lookup) = self.lookups.get_mut(key) else { return };
         lookup.done = true;
         let (origin, answered) = (lookup.origin, lookup.answered);
+        self.hearsay.end(key);
         if origin == LookupOrigin::User {
             self.events.places.add(waiting::LOOKUP, key.index());
             return;
         }
         self.lookups.remove(key);
+        if origin == LookupOrigin::Own {
+            self.begin_waiting(now);
+        }
         if origin == LookupOrigin::Own && answered == 0 && self.table.len() > 0 {
             let pause = self.config.bootstrap_retry;
             self.own_lookup_at = Some(now + pause / 2 + jitter(pause, &mut self.rng));
+        }
+    }
+
+    /// The own id was looked up: now the lookups that waited for that have nodes to begin with.
+    fn begin_waiting(&mut self, now: Instant) {
+        for place in 0..self.lookups.capacity() {
+            let Some(key) = self.lookups.key_at(place) else { continue };
+            if self.lookups.get(key).is_some_and(|lookup| lookup.waits_until.is_some()) {
+                self.fill_lookup(key);
+                self.drive_lookup(now, key);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The node's next action: what is owed, pulled from the machines one at a time.
 
 use super::{
-    Node,
+    FOR_ONE, Node,
     action::{Action, ResolveId, StoreId, StoreItem, StoredPeer},
     conns::{Close, Conn, Stage},
     notice::Notice,
@@ -80,7 +80,7 @@ impl<C: Crypto> Node<C> {
         next = earlier(next, self.local.next_timeout());
         next = self.peer_stores.iter().map(|store| store.retry_at).fold(next, earlier);
         if self.running {
-            next = earlier(next, self.cluster.next_timeout());
+            next = earlier(next, earlier(self.cluster.next_timeout(), self.next_hang()));
             next = earlier(next, self.discovery.next_timeout());
             next = earlier(next, self.services.next_timeout());
         }
@@ -142,6 +142,7 @@ impl<C: Crypto> Node<C> {
 
     fn poll_cluster(&mut self, now: Instant) -> Option<Action> {
         loop {
+            self.hold_dials(now);
             match self.cluster.poll(now)? {
                 cluster::Output::Dial { member, endpoint } => {
                     if let Some(conn) = self.begin_dial(now, Some(member), endpoint) {
@@ -171,7 +172,7 @@ impl<C: Crypto> Node<C> {
     fn look_up_member(&mut self, now: Instant, member: cluster::MemberIndex) -> Option<Notice> {
         let target = self.cluster.member(member).node_id();
         let slot = self.member_lookups.get_mut(member.position()).filter(|slot| slot.is_none())?;
-        match self.discovery.lookup(now, target) {
+        match self.discovery.lookup_with(now, target, FOR_ONE) {
             Ok(lookup) => {
                 *slot = Some(lookup);
                 Some(Notice::LookingUp { peer: self.peer_id(member) })

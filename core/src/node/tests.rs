@@ -12,6 +12,7 @@ use crate::{
     rng::Seed,
 };
 
+mod dials;
 mod inbound;
 mod members;
 mod net;

@@ -254,6 +254,12 @@ impl Owner {
     pub(crate) fn new<C: Crypto>(public_key: PublicKey, crypto: &C) -> Self {
         Self { public_key, node_id: NodeId(crypto.keccak256(&[public_key.xy()])) }
     }
+
+    /// The node id of the key.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn node_id(&self) -> NodeId {
+        self.node_id
+    }
 }
 
 /// A record whose form was read, and nothing else.
@@ -318,6 +324,11 @@ impl Claim<'_> {
     /// The node id of the key in it.
     pub(crate) const fn node_id(&self) -> NodeId {
         self.owner.node_id
+    }
+
+    /// The key in it.
+    pub(crate) const fn public_key(&self) -> &PublicKey {
+        &self.owner.public_key
     }
 
     /// Where it says that UDP reaches the node.

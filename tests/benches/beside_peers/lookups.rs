@@ -9,6 +9,7 @@ use std::{
 };
 
 use coracle_core::{
+    crypto::RustCrypto,
     discovery::{Config, Event},
     id::NodeId,
     limits::MAX_PACKET_SIZE,
@@ -20,7 +21,10 @@ use cpu_time::ProcessTime;
 
 use crate::{
     backend::Backend,
-    ours::host::{Host, rng},
+    ours::{
+        codec,
+        host::{Host, rng},
+    },
 };
 
 /// Closest nodes that a lookup is after.
@@ -241,15 +245,26 @@ impl<B: Backend> World<B> {
     }
 }
 
-fn print(name: &str, outcome: Outcome) {
+/// Prints an outcome; `verify`: what a verification takes here.
+fn print(name: &str, verify: Duration, outcome: Outcome) {
     let Outcome { cpu, found, packets, checks, sessions, took } = outcome;
     println!(
-        "{name}: {:.2} ms CPU a lookup, {:.1} % of the closest {K} found; {packets:.0} packets, {checks:.0} signature \
-         checks, {sessions:.0} session ends a lookup; {:.1} s of the network's time",
+        "{name}: {:.2} ms CPU a lookup, as much as {:.0} verifications (k256); {:.1} % of the closest {K} found; \
+         {packets:.0} packets, {checks:.0} signature checks, {sessions:.0} session ends a lookup; {:.1} s of the \
+         network's time",
         cpu.as_secs_f64() * 1e3,
+        cpu.as_secs_f64() / verify.as_secs_f64(),
         found * 100.0,
         took.as_secs_f64()
     );
+}
+
+/// What a verification takes now, with the default cryptography.
+fn verification() -> Duration {
+    let runs = 1_000;
+    let (mut op, start) = (codec::verify::<RustCrypto>(), ProcessTime::now());
+    op.repeat(runs, |run| run());
+    start.elapsed() / runs as u32
 }
 
 /// Prints both outcomes.
@@ -264,9 +279,13 @@ pub(crate) fn run<B: Backend>(trial: Trial) {
         "before the lookups: {:.2} ms CPU a node",
         start.elapsed().as_secs_f64() * 1e3 / f64::from(trial.nodes)
     );
-    let cold = world.look_up();
-    print("cold", cold);
-    world.run_for(Duration::from_secs(30));
-    let warm = world.look_up();
-    print("warm", warm);
+    // Before and after each, since what else the machine does changes.
+    let mut verify = verification();
+    for name in ["cold", "warm"] {
+        let outcome = world.look_up();
+        let after = verification();
+        print(name, (verify + after) / 2, outcome);
+        world.run_for(Duration::from_secs(30));
+        verify = verification();
+    }
 }

@@ -1,6 +1,7 @@
 //! Start-up: from a process's start to its first packet, and to the full mesh on loopback.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     process::{Command, Stdio},
@@ -14,8 +15,8 @@ use coracle_core::{
     record::Record,
     rng::Seed,
 };
-use coracle_tokio::{Listen, NoStore, Sockets};
-use tokio::sync::broadcast::error::RecvError;
+use coracle_tokio::{Handle, Listen, NoStore, Sockets};
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::{
     backend::{identity, secret},
@@ -23,6 +24,8 @@ use crate::{
 };
 
 const TRIES: usize = 3;
+/// After which a mesh is given up.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn own_program(arguments: &[String]) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -67,8 +70,10 @@ fn mesh(operators: u32) -> Duration {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
     let took = start.elapsed();
-    assert_eq!(line, "mesh");
+    // What was told on the way says why it took so long.
+    lines.for_each(|line| println!("    {}", line.unwrap()));
     assert!(child.wait().unwrap().success());
+    assert_eq!(line, "mesh");
     took
 }
 
@@ -118,30 +123,50 @@ pub(crate) fn operators(count: u32) {
                 lock_record(number, bound.udp4.unwrap_or(0), bound.tcp4.unwrap_or(0))
             })
             .collect();
-        let nodes: Vec<_> = (1..)
-            .zip(sockets)
-            .map(|(number, sockets)| {
-                coracle_tokio::start(sockets, config(number, &records), NoStore).unwrap()
-            })
-            .collect();
-        let full = nodes.iter().map(|node| tokio::spawn(all_up(node.notices(), count as usize - 1)));
-        for full in full.collect::<Vec<_>>() {
-            full.await.unwrap();
+        let mut full = tokio::task::JoinSet::new();
+        let mut nodes = Vec::new();
+        for (number, sockets) in (1..).zip(sockets) {
+            let node = coracle_tokio::start(sockets, config(number, &records), NoStore).unwrap();
+            // At once: what a node tells waits for 1,024 notices only.
+            full.spawn(all_up(node.clone(), node.notices()));
+            nodes.push(node);
         }
-        println!("mesh");
+        let mut told = BTreeMap::new();
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while let Ok(Some(one)) = tokio::time::timeout_at(deadline, full.join_next()).await {
+            one.unwrap().into_iter().for_each(|(what, times)| *told.entry(what).or_insert(0) += times);
+        }
+        println!("{}", if full.is_empty() { "mesh" } else { "no mesh" });
+        println!("{told:?}");
+        for node in &nodes {
+            let view = node.snapshot().await.unwrap();
+            let missing = view.members.iter().filter(|member| member.channel.is_none()).count();
+            if missing > 0 {
+                println!("{missing} missing; {:?}", view.counters);
+            }
+        }
         std::process::exit(0);
     });
 }
 
-/// Waits until a node has had a channel with so many members.
-async fn all_up(mut notices: tokio::sync::broadcast::Receiver<Notice>, members: usize) {
-    let mut up = std::collections::BTreeSet::new();
-    while up.len() < members {
-        match notices.recv().await {
-            Ok(Notice::ChannelUp { peer, .. }) => drop(up.insert(peer)),
-            Ok(_) => {}
-            Err(RecvError::Lagged(missed)) => panic!("{missed} notices were missed"),
+/// Waits until a node has a channel with every other member; what it told meanwhile.
+async fn all_up(node: Handle, mut notices: Receiver<Notice>) -> BTreeMap<String, u32> {
+    let mut told = BTreeMap::new();
+    loop {
+        let what = match notices.recv().await {
+            Ok(Notice::DialFailed { reason, .. }) => format!("dial failed: {reason:?}"),
+            Ok(Notice::Refused { reason, .. }) => format!("refused: {reason:?}"),
+            Ok(Notice::ChannelDown { reason, .. }) => format!("channel down: {reason:?}"),
+            Ok(Notice::ChannelUp { .. }) => "channel up".to_owned(),
+            Ok(Notice::Dialling { .. }) => "dialling".to_owned(),
+            Ok(_) => continue,
+            Err(RecvError::Lagged(_)) => "notices missed".to_owned(),
             Err(RecvError::Closed) => panic!("a node stopped"),
+        };
+        let over = what == "channel up" || what == "notices missed";
+        *told.entry(what).or_insert(0) += 1;
+        if over && node.snapshot().await.unwrap().members.iter().all(|member| member.channel.is_some()) {
+            return told;
         }
     }
 }

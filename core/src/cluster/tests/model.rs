@@ -390,7 +390,7 @@ impl StateMachineTest for Book {
         for (key, _) in model.members.iter().filter(|(_, known)| !known.connected) {
             let waiting = book.attempts.iter().any(|(whose, _)| whose == key);
             let member = book.cluster.member(book.index(*key).unwrap());
-            let next = member.next_timeout();
+            let next = member.next_timeout(true);
             let soon = next.is_some_and(|at| at > book.now && at.since(book.now) <= DIAL_BACKOFF_MAX);
             assert!(waiting || soon, "{key} is forgotten: {next:?} after {step:?}");
         }

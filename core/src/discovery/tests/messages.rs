@@ -13,7 +13,7 @@ use crate::{
         packet::{self, Auth},
     },
     id::NodeId,
-    limits::MAX_PACKET_SIZE,
+    limits::{MAX_PACKET_SIZE, SESSION_CHECK},
     record::{Builder, Record},
     rng::{Rng, Seed},
 };
@@ -168,6 +168,8 @@ pub(super) fn opened() -> (Net, Hand) {
     let mut hand = Hand::new(20);
     let id = hand.wire_id();
     hand.open(&mut net, &encoded(&Message::Ping { id, enr_seq: 1 }));
+    // Its PING, which no hand answers, is out of the way.
+    net.run_ms(SESSION_CHECK.as_millis() as u64);
     (net, hand)
 }
 

@@ -1,6 +1,7 @@
 //! The machine in memory, and the published vectors.
 
 mod attacks;
+mod hearsay;
 mod messages;
 mod models;
 mod net;
