@@ -16,17 +16,10 @@ use crate::{
     collections::Key, crypto::Crypto, id::NodeId, limits::MAX_NODES_RECORDS, record::Record, time::Instant,
 };
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// An authenticated message. If its packet was decrypted before, it proves nothing about the
     /// present.
-    pub(super) fn on_message<C: Crypto>(
-        &mut self,
-        crypto: &C,
-        now: Instant,
-        peer: Peer,
-        text: &[u8],
-        opened: Opened,
-    ) {
+    pub(super) fn on_message(&mut self, crypto: &C, now: Instant, peer: Peer, text: &[u8], opened: Opened) {
         let Opened { generation, repeated, .. } = opened;
         let response = |wire_id, answer| Response { peer, wire_id, generation, repeated, answer };
         let message = match Message::decode(text) {
@@ -157,7 +150,7 @@ impl Discovery {
         NodesPlan::new(picks.into_iter())
     }
 
-    fn on_nodes<C: Crypto>(
+    fn on_nodes(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -199,7 +192,7 @@ impl Discovery {
 
     /// Verifies a record that a peer relays: form, a distance that was asked for, an address that the
     /// peer can know, and last, because it costs most, the signature.
-    fn acceptable<C: Crypto>(
+    fn acceptable(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -217,8 +210,9 @@ impl Discovery {
             return None;
         }
         // What a node says of itself, and what a member signed, is worth having in any case.
-        let member = self.table.is_member(&id) || self.table.is_member(&peer.id);
-        let vouched = id == peer.id || self.table.is_member(&id);
+        let own = self.table.is_member(&id);
+        let member = own || self.table.is_member(&peer.id);
+        let vouched = id == peer.id || own;
         if !vouched && !shareable(incoming.claim.udp_endpoints(), peer.endpoint.ip()) {
             count(&mut self.counters.record_scope);
             return None;

@@ -85,6 +85,8 @@ mod counters;
 mod crowd;
 #[cfg(feature = "alloc")]
 mod event;
+#[cfg(feature = "alloc")]
+mod kept;
 pub mod keys;
 #[cfg(feature = "alloc")]
 mod lookup;
