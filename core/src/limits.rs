@@ -240,6 +240,9 @@ pub const TALK_ANSWER_LIFETIME: Duration = Duration::from_secs(3);
 pub const ANSWER_RETRY: Duration = Duration::from_millis(20);
 /// Most TALK protocols that an embedder can accept.
 pub const MAX_TALK_PROTOCOLS: usize = 16;
+/// Longest handshake packet that is kept, to be sent again when its challenge comes again: one with the largest
+/// record and any message but a long TALKREQ. If a longer one is lost, the next try of its request begins anew.
+pub const MAX_KEPT_HANDSHAKE: usize = 640;
 /// How often one handshake packet is sent again when its challenge comes again.
 pub const MAX_HANDSHAKE_REPEATS: u8 = 3;
 /// Handshakes made while one session is being opened, whatever the peer challenges.
@@ -339,6 +342,8 @@ pub const SEED_CHECK: Duration = Duration::from_secs(10);
 pub const PREFIX_PER_LOOKUP: usize = 4;
 
 const _: () = assert!(MAX_SESSION_MESSAGES < u32::MAX);
+// IV, static header, ids and sizes, signature, ephemeral key, record, PING or FINDNODE, tag.
+const _: () = assert!(16 + 23 + 34 + 64 + 33 + MAX_RECORD_SIZE + 64 + 16 <= MAX_KEPT_HANDSHAKE);
 const _: () = assert!(MAX_TALK_PAYLOAD > 1024 && MAX_TALK_PAYLOAD < MAX_MESSAGE_SIZE);
 const _: () = assert!(BUCKETS >= 17 && BUCKETS < 256);
 const _: () = assert!(SIGNATURE_CHECKS_RESERVED < SIGNATURE_CHECKS_BURST);

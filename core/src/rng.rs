@@ -12,8 +12,10 @@ use chacha20::{
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Output kept between refills, in bytes.
-const POOL: usize = 224;
+/// Bytes of the key, with which a refill begins.
+const KEY: usize = 32;
+/// Bytes that one refill makes: four blocks of the cipher, which it does at once where it can.
+const REFILL: usize = 256;
 
 /// The one seed of a start: 32 bytes that the host draws from its system's generator.
 ///
@@ -46,25 +48,27 @@ impl core::fmt::Debug for Seed {
 /// One stream of random bytes.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Rng {
-    key: [u8; 32],
-    pool: [u8; POOL],
+    /// The next key, and then what is handed out until the next refill.
+    state: [u8; REFILL],
     used: usize,
 }
 
 impl Rng {
-    fn from_key(key: [u8; 32]) -> Self {
-        Self { key, pool: [0; POOL], used: POOL }
+    fn from_key(key: [u8; KEY]) -> Self {
+        let mut state = [0; REFILL];
+        state[..KEY].copy_from_slice(&key);
+        Self { state, used: REFILL }
     }
 
     /// Fills `out`.
     pub fn fill(&mut self, mut out: &mut [u8]) {
         while !out.is_empty() {
-            if self.used == POOL {
+            if self.used == REFILL {
                 self.refill();
             }
-            let n = out.len().min(POOL - self.used);
+            let n = out.len().min(REFILL - self.used);
             let (now, later) = out.split_at_mut(n);
-            let source = &mut self.pool[self.used..self.used + n];
+            let source = &mut self.state[self.used..self.used + n];
             now.copy_from_slice(source);
             source.zeroize();
             self.used += n;
@@ -73,19 +77,27 @@ impl Rng {
     }
 
     fn refill(&mut self) {
-        let mut cipher = ChaCha20::new((&self.key).into(), (&[0; 12]).into());
+        let mut key = [0; KEY];
+        key.copy_from_slice(&self.state[..KEY]);
+        let mut cipher = ChaCha20::new((&key).into(), (&[0; 12]).into());
+        key.zeroize();
         // What is encrypted is zero, so what comes out is the key stream.
-        self.key.zeroize();
-        self.pool.zeroize();
-        cipher.apply_keystream(&mut self.key);
-        cipher.apply_keystream(&mut self.pool);
-        self.used = 0;
+        self.state.zeroize();
+        cipher.apply_keystream(&mut self.state);
+        self.used = KEY;
     }
 
     /// An array of random bytes.
     pub fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);
+        out
+    }
+
+    /// Several such arrays, drawn at once.
+    pub fn arrays<const N: usize, const M: usize>(&mut self) -> [[u8; N]; M] {
+        let mut out = [[0; N]; M];
+        self.fill(out.as_flattened_mut());
         out
     }
 
@@ -135,15 +147,15 @@ mod tests {
         ];
         let after = [0xda, 0x41, 0x59, 0x7c, 0x51, 0x57, 0x48, 0x8d];
         assert_eq!(stream.array(), after);
-        assert_eq!(stream.key, start);
+        assert_eq!(stream.state[..KEY], start);
     }
 
     #[test]
     fn what_was_drawn_is_gone() {
         let mut stream = Seed::new([1; 32]).stream("x");
         let drawn: [u8; 32] = stream.array();
-        assert!(!stream.pool.windows(32).any(|w| w == drawn));
-        assert!(stream.pool[..32].iter().all(|b| *b == 0));
+        assert!(!stream.state.windows(32).any(|w| w == drawn));
+        assert!(stream.state[KEY..KEY + 32].iter().all(|b| *b == 0));
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl Crypto for Counting {
 struct Host {
     work: Counting,
     identity: Identity<Counting>,
-    discovery: Discovery,
+    discovery: Discovery<Counting>,
     at: SocketAddr,
 }
 

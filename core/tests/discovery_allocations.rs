@@ -132,8 +132,9 @@ fn the_default_configuration_takes_as_much_as_it_says() {
     let record = record(&identity, 1, SocketAddr::from(([127, 0, 0, 1], 9000)));
     let rng = Seed::new([1; 32]).stream("discovery");
     let mut made = None;
-    let counted =
-        allocation_counter::measure(|| made = Some(Discovery::new(Config::default(), &record, rng)));
+    let counted = allocation_counter::measure(|| {
+        made = Some(Discovery::<RustCrypto>::new(Config::default(), &record, rng))
+    });
     let said = 2_050_i64 << 10;
     assert!((counted.bytes_current - said).abs() < said / 20, "{counted:?}");
 }

@@ -1,7 +1,10 @@
 //! A fixed pool whose values are also found by a name of their own, in constant time.
 
 use alloc::boxed::Box;
-use core::hash::{Hash, Hasher as _};
+use core::{
+    hash::{Hash, Hasher as _},
+    iter,
+};
 
 use siphasher::sip::SipHasher13;
 
@@ -15,6 +18,10 @@ struct Cell {
     hash: u32,
     index: u32,
 }
+
+/// The hash of a name in one pool, for whoever asks for one name several times.
+#[derive(Clone, Copy, Debug)]
+pub struct Print(u32);
 
 /// A [`Slab`] with an index over the names of its values.
 ///
@@ -30,11 +37,17 @@ pub struct Keyed<N, V> {
 impl<N: Hash + Eq, V> Keyed<N, V> {
     /// A pool for `capacity` values; the secret of the index is drawn from `rng`.
     pub fn new(capacity: usize, rng: &mut Rng) -> Self {
-        let cells = (capacity * 2).next_power_of_two();
+        Self::with_secret(capacity, rng.array())
+    }
+
+    /// The same with this secret.
+    pub fn with_secret(capacity: usize, secret: [u8; 16]) -> Self {
+        // At most three in four are taken, so searches stay short.
+        let cells = (capacity + capacity / 3 + 1).next_power_of_two();
         Self {
             values: Slab::new(capacity),
             cells: (0..cells).map(|_| Cell { hash: 0, index: EMPTY }).collect(),
-            secret: rng.array(),
+            secret,
         }
     }
 
@@ -60,31 +73,48 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// The key of the value called `name`.
     pub fn find(&self, name: &N) -> Option<Key> {
-        let hash = self.hash(name);
-        let mut at = self.home(hash);
-        loop {
+        // Where there is nothing, there is nothing to look for.
+        if self.is_empty() { None } else { self.find_printed(self.print(name), name) }
+    }
+
+    /// The print of a name in this pool. Names that hash alike have one print.
+    pub fn print(&self, name: &N) -> Print {
+        Print(self.hash(name))
+    }
+
+    /// The keys and names of all values with this print; other names may have it too.
+    pub fn printed(&self, print: Print) -> impl Iterator<Item = (Key, &N)> {
+        let mut at = self.home(print.0);
+        iter::from_fn(move || {
             let cell = self.cells[at];
-            if cell.index == EMPTY {
-                return None;
-            }
-            if cell.hash == hash
-                && let Some(key) = self.values.key_at(cell.index as usize)
-                && self.values.get(key).is_some_and(|(other, _)| other == name)
-            {
-                return Some(key);
-            }
             at = self.after(at);
-        }
+            (cell.index != EMPTY).then_some(cell)
+        })
+        .filter(move |cell| cell.hash == print.0)
+        .filter_map(|cell| {
+            let key = self.values.key_at(cell.index as usize)?;
+            Some((key, self.name(key)?))
+        })
+    }
+
+    fn find_printed(&self, print: Print, name: &N) -> Option<Key> {
+        self.printed(print).find(|(_, other)| *other == name).map(|(key, _)| key)
     }
 
     /// Puts a value in under a name that must not be in use; gives it back when the pool is full or
     /// the name is taken.
     pub fn insert(&mut self, name: N, value: V) -> Result<Key, V> {
-        if self.is_full() || self.find(&name).is_some() {
+        let print = self.print(&name);
+        self.insert_printed(print, name, value)
+    }
+
+    /// The same, for a caller who has the name's print.
+    pub fn insert_printed(&mut self, print: Print, name: N, value: V) -> Result<Key, V> {
+        let Print(hash) = print;
+        if self.is_full() || self.find_printed(print, &name).is_some() {
             return Err(value);
         }
-        let hash = self.hash(&name);
-        let key = self.values.insert((name, value)).map_err(|(_, value)| value)?;
+        let key = self.values.insert_marked((name, value), hash).map_err(|(_, value)| value)?;
         let mut at = self.home(hash);
         while self.cells[at].index != EMPTY {
             at = self.after(at);
@@ -131,8 +161,7 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// Takes the name of a value out of the index.
     fn forget_name(&mut self, key: Key) -> Option<()> {
-        let hash = self.hash(&self.values.get(key)?.0);
-        let mut at = self.home(hash);
+        let mut at = self.home(self.values.mark(key)?);
         while self.cells[at].index != key.index() as u32 {
             at = self.after(at);
         }

@@ -11,7 +11,7 @@ mod ring;
 mod slab;
 
 pub use deadlines::Deadlines;
-pub use keyed::Keyed;
+pub use keyed::{Keyed, Print};
 pub use lists::Lists;
 pub use ready::Ready;
 pub use ring::Ring;

@@ -22,7 +22,8 @@ impl Key {
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    next_free: u32,
+    /// The next free place while this one is free; else what its owner marked it with.
+    mark: u32,
     value: Option<T>,
 }
 
@@ -39,11 +40,7 @@ impl<T> Slab<T> {
     pub fn new(capacity: usize) -> Self {
         let last = capacity.saturating_sub(1);
         let slots = (0..capacity)
-            .map(|i| Slot {
-                generation: 0,
-                next_free: if i == last { NONE } else { i as u32 + 1 },
-                value: None,
-            })
+            .map(|i| Slot { generation: 0, mark: if i == last { NONE } else { i as u32 + 1 }, value: None })
             .collect();
         Self { slots, free: if capacity == 0 { NONE } else { 0 }, len: 0 }
     }
@@ -70,12 +67,24 @@ impl<T> Slab<T> {
 
     /// Puts a value in; gives it back when the pool is full.
     pub fn insert(&mut self, value: T) -> Result<Key, T> {
+        self.insert_marked(value, 0)
+    }
+
+    /// The same, with a mark that costs no memory.
+    pub fn insert_marked(&mut self, value: T, mark: u32) -> Result<Key, T> {
         let index = self.free;
         let Some(slot) = self.slots.get_mut(index as usize) else { return Err(value) };
-        self.free = slot.next_free;
+        self.free = slot.mark;
         slot.value = Some(value);
+        slot.mark = mark;
         self.len += 1;
         Ok(Key { index, generation: slot.generation })
+    }
+
+    /// What the value under `key` was marked with.
+    pub fn mark(&self, key: Key) -> Option<u32> {
+        let slot = self.slots.get(key.index()).filter(|slot| slot.generation == key.generation)?;
+        slot.value.as_ref().map(|_| slot.mark)
     }
 
     /// The value under `key`.
@@ -93,7 +102,7 @@ impl<T> Slab<T> {
         let slot = self.slots.get_mut(key.index()).filter(|slot| slot.generation == key.generation)?;
         let value = slot.value.take()?;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.next_free = self.free;
+        slot.mark = self.free;
         self.free = key.index;
         self.len -= 1;
         Some(value)
@@ -106,7 +115,7 @@ impl<T> Slab<T> {
         let Some(slot) = slot.filter(|slot| slot.value.is_some()) else { return false };
         slot.value = None;
         slot.generation = slot.generation.wrapping_add(1);
-        slot.next_free = self.free;
+        slot.mark = self.free;
         self.free = key.index;
         self.len -= 1;
         true

@@ -3,7 +3,8 @@
 use aes::{
     Aes128Enc,
     cipher::{
-        InnerIvInit as _, StreamCipher as _, StreamCipherCoreWrapper, StreamCipherSeek as _, consts::U12,
+        InnerIvInit as _, StreamCipher as _, StreamCipherCore as _, StreamCipherCoreWrapper,
+        StreamCipherSeek as _, consts::U12,
     },
 };
 use aes_gcm::{AeadInOut as _, AesGcm, KeyInit as _};
@@ -157,12 +158,19 @@ impl Crypto for RustCrypto {
         key.decrypt_inout_detached(nonce.into(), ad, buf.into(), tag.into()).map_err(|_| AeadError)
     }
 
+    #[inline]
     fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey {
         Aes128Enc::new(key.into())
     }
 
+    #[inline]
     fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
         let core = CtrCore::<&Aes128Enc, Ctr128BE>::inner_iv_init(key, iv.into());
+        if skip == 0 {
+            core.apply_keystream_partial(buf.into());
+            return;
+        }
+        // What starts within a block needs a buffer for the rest of it.
         let mut cipher = StreamCipherCoreWrapper::from_core(core);
         cipher.seek(skip);
         cipher.apply_keystream(buf);

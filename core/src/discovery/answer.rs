@@ -17,17 +17,10 @@ use crate::{
     collections::Key, crypto::Crypto, id::NodeId, limits::MAX_NODES_RECORDS, record::Record, time::Instant,
 };
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// An authenticated message. If its packet was decrypted before, it proves nothing about the
     /// present.
-    pub(super) fn on_message<C: Crypto>(
-        &mut self,
-        crypto: &C,
-        now: Instant,
-        peer: Peer,
-        text: &[u8],
-        opened: Opened,
-    ) {
+    pub(super) fn on_message(&mut self, crypto: &C, now: Instant, peer: Peer, text: &[u8], opened: Opened) {
         let Opened { generation, repeated, .. } = opened;
         let response = |wire_id, answer| Response { peer, wire_id, generation, repeated, answer };
         let message = match Message::decode(text) {
@@ -160,7 +153,7 @@ impl Discovery {
         NodesPlan::new(picks.into_iter())
     }
 
-    fn on_nodes<C: Crypto>(
+    fn on_nodes(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -203,7 +196,7 @@ impl Discovery {
 
     /// A peer told of a record; whether it can be one. A lookup that may never use it puts it by: the signature,
     /// which costs most, is checked when it does.
-    fn told<C: Crypto>(
+    fn told(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -243,7 +236,7 @@ impl Discovery {
 
     /// Reads a record that a peer relays, all but the signature: form, a distance that was asked for, an address
     /// that the peer can know.
-    fn acceptable<'a, C: Crypto>(
+    fn acceptable<'a>(
         &mut self,
         crypto: &C,
         peer: &Peer,

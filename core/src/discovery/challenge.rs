@@ -9,14 +9,17 @@
 //! one leaves for another packet after that time, and one whose signature checks are used up as well:
 //! the peer's next try is challenged afresh.
 
-use core::time::Duration;
+use core::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use super::{
     packet::{self, ChallengeData, Nonce},
     peer::Peer,
 };
 use crate::{
-    collections::{Key, Keyed, Lists},
+    collections::{Key, Keyed, Lists, Print},
     limits::{CHALLENGE_HOLD_PART, CHALLENGES_PER_PEER, MAX_CHALLENGE_CHECKS},
     rng::Rng,
     time::Instant,
@@ -43,8 +46,19 @@ impl Challenge {
     }
 }
 
-/// Which of the two challenges of a peer.
-type Turn = bool;
+/// Which challenge: the first or the second of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Name {
+    peer: Peer,
+    second: bool,
+}
+
+impl Hash for Name {
+    /// Both of a peer hash alike, so that one hash finds both.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.peer.hash(state);
+    }
+}
 
 /// What an undecryptable packet gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +83,7 @@ const MEMBERS: usize = 1;
 /// All open challenges.
 #[derive(Debug)]
 pub(super) struct Challenges {
-    open: Keyed<(Peer, Turn), Challenge>,
+    open: Keyed<Name, Challenge>,
     order: Lists,
     lifetime: Duration,
 }
@@ -94,7 +108,8 @@ impl Challenges {
         if zoo::has(Bug::ChallengeEachTime) {
             self.close_all(&peer);
         }
-        let open = self.of(&peer);
+        let print = self.print(&peer);
+        let open = self.printed(print, &peer);
         let held = |key: Key| self.get(key).map(|challenge| (key, challenge));
         let held = || open.into_iter().flatten().filter_map(held);
         let own = held().find(|(_, challenge)| challenge.nonce == *nonce && !challenge.is_spent());
@@ -107,25 +122,25 @@ impl Challenges {
         // The one opened last: the other may make room for one more.
         let newest = held().max_by_key(|(_, challenge)| challenge.opened);
         let Some((newest, last)) = newest else {
-            return self.begin((peer, false), nonce, enr_seq, member, now, rng);
+            return self.begin((print, Name { peer, second: false }), nonce, enr_seq, member, now, rng);
         };
         let oldest = held().min_by_key(|(_, challenge)| (!challenge.is_spent(), challenge.opened));
         if !waited(last) && !oldest.is_some_and(|(_, oldest)| oldest.is_spent() && waited(oldest)) {
             return again(Some(newest), false);
         }
         let taken = held().count();
-        let mut turn = self.open.name(newest).is_some_and(|(_, turn)| !turn);
+        let mut second = self.open.name(newest).is_some_and(|name| !name.second);
         let replaced = taken >= CHALLENGES_PER_PEER || oldest.is_some_and(|(_, oldest)| oldest.is_spent());
         if replaced && let Some((oldest, _)) = oldest {
-            turn = self.open.name(oldest).is_some_and(|(_, turn)| *turn);
+            second = self.open.name(oldest).is_some_and(|name| name.second);
             self.close(oldest);
         }
-        Answered { replaced, ..self.begin((peer, turn), nonce, enr_seq, member, now, rng) }
+        Answered { replaced, ..self.begin((print, Name { peer, second }), nonce, enr_seq, member, now, rng) }
     }
 
     fn begin(
         &mut self,
-        name: (Peer, Turn),
+        (print, name): (Print, Name),
         nonce: &Nonce,
         enr_seq: u64,
         member: bool,
@@ -143,9 +158,10 @@ impl Challenges {
         {
             self.close(key);
         }
-        let data = packet::whoareyou(&rng.array(), nonce, &rng.array(), enr_seq);
+        let [iv, id_nonce] = rng.arrays();
+        let data = packet::whoareyou(&iv, nonce, &id_nonce, enr_seq);
         let challenge = Challenge { data, nonce: *nonce, opened: now, checks: 0 };
-        let key = self.open.insert(name, challenge).ok();
+        let key = self.open.insert_printed(print, name, challenge).ok();
         if let Some(key) = key {
             self.order.push(list, key.index());
         }
@@ -154,7 +170,20 @@ impl Challenges {
 
     /// The open challenges of `peer`.
     pub(super) fn of(&self, peer: &Peer) -> [Option<Key>; 2] {
-        [self.open.find(&(*peer, false)), self.open.find(&(*peer, true))]
+        if self.open.is_empty() { [None; 2] } else { self.printed(self.print(peer), peer) }
+    }
+
+    /// What both challenges of `peer` are found by.
+    fn print(&self, peer: &Peer) -> Print {
+        self.open.print(&Name { peer: *peer, second: false })
+    }
+
+    fn printed(&self, print: Print, peer: &Peer) -> [Option<Key>; 2] {
+        let mut both = [None; 2];
+        for (key, name) in self.open.printed(print).filter(|(_, name)| name.peer == *peer) {
+            both[usize::from(name.second)] = Some(key);
+        }
+        both
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Challenge> {
@@ -164,7 +193,7 @@ impl Challenges {
     /// The challenge in place `index`, and whom it is for.
     pub(super) fn at(&self, index: usize) -> Option<(&Peer, &Challenge)> {
         let key = self.open.key_at(index)?;
-        Some((&self.open.name(key)?.0, self.open.get(key)?))
+        Some((&self.open.name(key)?.peer, self.open.get(key)?))
     }
 
     /// Whether a signature may still be checked for a challenge.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     collections::Key,
+    crypto::Crypto,
     id::NodeId,
     limits::{MAX_REQUEST_RESENDS, MAX_TALK_PAYLOAD, MAX_TALK_PROTOCOL},
     record::Record,
@@ -60,7 +61,7 @@ impl<'a> From<&'a Record> for Target<'a> {
     }
 }
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// Sends `record` from now on: it has been stored. All members are pinged at once, the rest of
     /// the table within seconds, and the own id is looked up, so that those near it learn it.
     ///

@@ -53,6 +53,9 @@ pub struct Config {
     pub nodes: usize,
     /// Established sessions.
     pub sessions: usize,
+    /// Sessions whose AES keys are kept ready, those that were used last among them: a packet in them costs half
+    /// as much. 832 bytes each with [`RustCrypto`](crate::crypto::RustCrypto); 0 for none.
+    pub kept_keys: usize,
     /// Open WHOAREYOU challenges. Half of them are left to members at endpoints known as theirs.
     pub challenges: usize,
     /// Address prefixes whose budgets are kept.
@@ -97,6 +100,7 @@ impl Default for Config {
             prefix_limits: true,
             nodes: 1024,
             sessions: 1024,
+            kept_keys: 64,
             challenges: 512,
             prefixes: 1024,
             verified_records: 1024,

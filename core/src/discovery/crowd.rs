@@ -8,10 +8,30 @@ use crate::{
     rng::Rng,
 };
 
+/// How many nodes of one prefix there are. It is small: there are two for each node of the table.
 #[derive(Debug, Default)]
 struct Count {
-    table: u16,
-    buckets: [u8; BUCKETS],
+    table: u8,
+    /// Four buckets in a byte.
+    buckets: [u8; BUCKETS / 4],
+}
+
+const _: () =
+    assert!(PREFIX_PER_TABLE <= u8::MAX as usize && PREFIX_PER_BUCKET < 4 && BUCKETS.is_multiple_of(4));
+
+impl Count {
+    /// How many are in `bucket`.
+    fn of(&self, bucket: usize) -> usize {
+        self.buckets.get(bucket / 4).map_or(0, |four| usize::from(four >> (2 * (bucket % 4)) & 3))
+    }
+
+    /// Sets how many are in `bucket`.
+    fn set(&mut self, bucket: usize, count: usize) {
+        if let Some(four) = self.buckets.get_mut(bucket / 4) {
+            let shift = 2 * (bucket % 4);
+            *four = *four & !(3 << shift) | (count.min(3) as u8) << shift;
+        }
+    }
 }
 
 /// The prefixes in the table.
@@ -31,24 +51,18 @@ impl Crowd {
         prefixes.iter().all(|prefix| {
             let count = self.counts.find(prefix).and_then(|key| self.counts.get(key));
             count.is_none_or(|count| {
-                usize::from(count.table) < PREFIX_PER_TABLE
-                    && count
-                        .buckets
-                        .get(bucket)
-                        .is_none_or(|in_bucket| usize::from(*in_bucket) < PREFIX_PER_BUCKET)
+                usize::from(count.table) < PREFIX_PER_TABLE && count.of(bucket) < PREFIX_PER_BUCKET
             })
         })
     }
 
-    /// Counts a node in.
+    /// Counts a node in that is allowed.
     pub(super) fn add(&mut self, prefixes: &[Prefix], bucket: usize) {
         for prefix in prefixes {
             let key = self.counts.find(prefix).or_else(|| self.counts.insert(*prefix, Count::default()).ok());
             let Some(count) = key.and_then(|key| self.counts.get_mut(key)) else { continue };
             count.table = count.table.saturating_add(1);
-            if let Some(in_bucket) = count.buckets.get_mut(bucket) {
-                *in_bucket = in_bucket.saturating_add(1);
-            }
+            count.set(bucket, count.of(bucket) + 1);
         }
     }
 
@@ -58,9 +72,7 @@ impl Crowd {
             let Some(key) = self.counts.find(prefix) else { continue };
             let Some(count) = self.counts.get_mut(key) else { continue };
             count.table = count.table.saturating_sub(1);
-            if let Some(in_bucket) = count.buckets.get_mut(bucket) {
-                *in_bucket = in_bucket.saturating_sub(1);
-            }
+            count.set(bucket, count.of(bucket).saturating_sub(1));
             if count.table == 0 {
                 self.counts.discard(key);
             }

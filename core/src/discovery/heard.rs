@@ -114,7 +114,7 @@ impl Hearsay {
     }
 }
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// Keeps a record for a lookup without checking its signature. False when it has to be checked now: because
     /// the lookup is one that chooses by records or knows other bytes for this node, or for want of room.
     pub(super) fn put_by(&mut self, key: Key, peer: &Peer, incoming: &Incoming<'_>) -> bool {
@@ -153,7 +153,7 @@ impl Discovery {
 
     /// Checks the signature of what a lookup heard of a node, if it was not checked yet. If it does not hold, the
     /// lookup forgets the node: somebody else may tell of it truly. False then.
-    pub(super) fn confirm_heard<C: Crypto>(
+    pub(super) fn confirm_heard(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -184,7 +184,7 @@ impl Discovery {
     }
 
     /// Whether a query may go out: its lookup goes on, and the record that names its node is signed.
-    pub(super) fn may_query<C: Crypto>(
+    pub(super) fn may_query(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -214,7 +214,7 @@ impl Discovery {
 
     /// The answer of `id` is complete. If the lookup thereby ends early, those whom it did not ask are among its
     /// results too.
-    pub(super) fn settle_lookup<C: Crypto>(
+    pub(super) fn settle_lookup(
         &mut self,
         crypto: &C,
         now: Instant,

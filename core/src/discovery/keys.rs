@@ -1,13 +1,18 @@
 //! Session keys: derived in the handshake, each used for a bounded number of messages (discv5
 //! theory, "Handshake Steps" and "Session Cache").
 
-use zeroize::Zeroize as _;
+use core::fmt;
+
+use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
 use super::packet::{ChallengeData, Nonce};
 #[cfg(feature = "alloc")]
 use crate::limits::EPHEMERALS_AHEAD;
 use crate::{
-    crypto::{AeadError, Crypto, Identity, PublicKey, Secret, SecretKey, Signature, TAG_LEN},
+    crypto::{
+        AeadError, Crypto, Identity, PublicKey, RustCrypto, Secret, SecretKey, Signature, TAG_LEN,
+        packet_mask,
+    },
     id::NodeId,
     limits::MAX_SESSION_MESSAGES,
     rng::Rng,
@@ -94,11 +99,79 @@ impl Keys {
         header: &[u8],
         message: &'m mut [u8],
     ) -> Result<&'m [u8], AeadError> {
-        let (text, tag) = message.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
-        crypto.aes_gcm_open(&crypto.aes_gcm_key(&self.receive), nonce, header, text, tag)?;
-        Ok(text)
+        open(crypto, &crypto.aes_gcm_key(&self.receive), nonce, header, message)
+    }
+
+    /// The keys made ready, and that of the headers of packets to `peer`.
+    pub fn ready<C: Crypto>(&self, crypto: &C, peer: &NodeId) -> ReadyKeys<C> {
+        ReadyKeys {
+            send: crypto.aes_gcm_key(&self.send),
+            receive: crypto.aes_gcm_key(&self.receive),
+            mask: packet_mask(crypto, peer),
+        }
     }
 }
+
+fn open<'m, C: Crypto>(
+    crypto: &C,
+    key: &C::AesGcmKey,
+    nonce: &Nonce,
+    header: &[u8],
+    message: &'m mut [u8],
+) -> Result<&'m [u8], AeadError> {
+    let (text, tag) = message.split_last_chunk_mut::<TAG_LEN>().ok_or(AeadError)?;
+    crypto.aes_gcm_open(key, nonce, header, text, tag)?;
+    Ok(text)
+}
+
+/// The AES keys of one session made ready, so that a packet costs its own encryption and nothing else. 816 bytes
+/// with [`RustCrypto`](crate::crypto::RustCrypto), and wiped on drop if those of the [`Crypto`] are.
+pub struct ReadyKeys<C: Crypto> {
+    send: C::AesGcmKey,
+    receive: C::AesGcmKey,
+    mask: C::AesCtrKey,
+}
+
+impl<C: Crypto> ReadyKeys<C> {
+    /// The key to encrypt with.
+    pub const fn send(&self) -> &C::AesGcmKey {
+        &self.send
+    }
+
+    /// The key that the headers of packets to the peer are masked with.
+    pub const fn mask(&self) -> &C::AesCtrKey {
+        &self.mask
+    }
+
+    /// The same as [`Keys::open`].
+    pub fn open<'m>(
+        &self,
+        crypto: &C,
+        nonce: &Nonce,
+        header: &[u8],
+        message: &'m mut [u8],
+    ) -> Result<&'m [u8], AeadError> {
+        open(crypto, &self.receive, nonce, header, message)
+    }
+}
+
+impl<C: Crypto> fmt::Debug for ReadyKeys<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReadyKeys(redacted)")
+    }
+}
+
+impl<C: Crypto> ZeroizeOnDrop for ReadyKeys<C>
+where
+    C::AesGcmKey: ZeroizeOnDrop,
+    C::AesCtrKey: ZeroizeOnDrop,
+{
+}
+
+const _: () = {
+    const fn wiped<T: ZeroizeOnDrop>() {}
+    wiped::<ReadyKeys<RustCrypto>>();
+};
 
 fn derive<C: Crypto>(
     crypto: &C,
@@ -230,7 +303,6 @@ mod tests {
     #[test]
     #[cfg(feature = "alloc")]
     fn ephemeral_keys_are_made_ahead_and_used_once() {
-        use crate::crypto::RustCrypto;
         let mut rng = Seed::new([4; 32]).stream("keys");
         let mut keys = Ephemerals::default();
         for _ in 0..EPHEMERALS_AHEAD + 3 {

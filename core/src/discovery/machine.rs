@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     collections::{Key, Keyed, Ready, Slab},
+    crypto::{Crypto, RustCrypto},
     id::NodeId,
     limits::{BUCKETS, MAX_TALK_PROTOCOL, MAX_TALK_PROTOCOLS},
     record::Record,
@@ -45,12 +46,12 @@ pub(super) const OWN_LOOKUPS: usize = 2;
 
 /// A discv5 node without sockets. See the [module](super) for how to drive it.
 #[derive(Debug)]
-pub struct Discovery {
+pub struct Discovery<C: Crypto = RustCrypto> {
     pub(super) config: Config,
     pub(super) now: Instant,
     pub(super) local: Record,
     pub(super) rng: Rng,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: Sessions<C>,
     pub(super) challenges: Challenges,
     /// Signature checks that may be made now.
     pub(super) checks: Stock,
@@ -98,7 +99,7 @@ pub struct NodeView<'a> {
     pub endpoint: Option<SocketAddr>,
 }
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// Allocates everything. `local` is this node's record as it is published.
     pub fn new(config: Config, local: &Record, mut rng: Rng) -> Self {
         let beyond = if zoo::has(Bug::UnboundedChallenges) { 64 } else { 0 };
@@ -108,7 +109,7 @@ impl Discovery {
         let capacity = requests.capacity();
         Self {
             now: Instant::ZERO,
-            sessions: Sessions::new(config.sessions, &mut rng),
+            sessions: Sessions::new(config.sessions, config.kept_keys, &mut rng),
             challenges: Challenges::new(challenges, config.challenge_lifetime, &mut rng),
             checks: Stock::full(CHECKS, Instant::ZERO),
             prefixes: Prefixes::new(config.prefixes, &mut rng),

@@ -89,6 +89,8 @@ mod crowd;
 mod event;
 #[cfg(feature = "alloc")]
 mod heard;
+#[cfg(feature = "alloc")]
+mod kept;
 pub mod keys;
 #[cfg(feature = "alloc")]
 mod lookup;

@@ -213,10 +213,22 @@ pub fn begin(iv: &MaskingIv, nonce: &Nonce, auth: &Auth<'_>, buf: &mut [u8]) -> 
 }
 
 /// Encrypts the `len` bytes of message that stand in `buf` after the header, masks the header, and
-/// returns the length of the packet.
+/// returns the length of the packet. Who has many to write keeps the masking key ready: [`seal_with`].
 pub fn seal<C: Crypto>(
     crypto: &C,
     dest: &NodeId,
+    key: &C::AesGcmKey,
+    draft: &Draft,
+    len: usize,
+    buf: &mut [u8],
+) -> Result<usize, PacketError> {
+    seal_with(crypto, &packet_mask(crypto, dest), key, draft, len, buf)
+}
+
+/// The same, with the masking key of the node that the packet is for.
+pub fn seal_with<C: Crypto>(
+    crypto: &C,
+    mask: &C::AesCtrKey,
     key: &C::AesGcmKey,
     draft: &Draft,
     len: usize,
@@ -231,7 +243,7 @@ pub fn seal<C: Crypto>(
     let (message, tag) = rest.split_at_mut(len);
     tag.copy_from_slice(&crypto.aes_gcm_seal(key, &draft.nonce, header, message));
     let iv = masking_iv(header);
-    crypto.aes_ctr(&packet_mask(crypto, dest), &iv, 0, &mut header[IV_LEN..]);
+    crypto.aes_ctr(mask, &iv, 0, &mut header[IV_LEN..]);
     Ok(end + TAG_LEN)
 }
 
@@ -296,11 +308,13 @@ impl Out<'_> {
     }
 
     fn header(&mut self, iv: &MaskingIv, flag: u8, nonce: &Nonce, authdata: u16) -> Result<(), PacketError> {
+        let mut fixed = [0; STATIC_LEN];
+        fixed[..6].copy_from_slice(PROTOCOL);
+        fixed[6..8].copy_from_slice(&VERSION);
+        fixed[8] = flag;
+        fixed[9..21].copy_from_slice(nonce);
+        fixed[21..].copy_from_slice(&authdata.to_be_bytes());
         self.put(iv)?;
-        self.put(PROTOCOL)?;
-        self.put(&VERSION)?;
-        self.put(&[flag])?;
-        self.put(nonce)?;
-        self.put(&authdata.to_be_bytes())
+        self.put(&fixed)
     }
 }

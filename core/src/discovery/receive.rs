@@ -49,10 +49,10 @@ struct Proof<'a> {
     record: &'a [u8],
 }
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// Takes a datagram in. It is unmasked and decrypted in place; what it was dropped for, if it
     /// was, stands in [`Discovery::counters`].
-    pub fn handle_datagram<C: Crypto>(
+    pub fn handle_datagram(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -89,7 +89,7 @@ impl Discovery {
     }
 
     /// An ordinary packet: in a session, under the keys of a handshake of ours, or owed a WHOAREYOU.
-    fn on_packet<C: Crypto>(&mut self, identity: &Identity<C>, now: Instant, peer: Peer, packet: Packet<'_>) {
+    fn on_packet(&mut self, identity: &Identity<C>, now: Instant, peer: Peer, packet: Packet<'_>) {
         let Packet { nonce, header, message, .. } = packet;
         let crypto = identity.crypto();
         let mut opened = self.sessions.open(crypto, &peer, &nonce, header, message);
@@ -116,12 +116,11 @@ impl Discovery {
 
     /// Owes the sender of an undecryptable packet a WHOAREYOU: the one that is open, or a new one.
     fn challenge(&mut self, now: Instant, peer: Peer, nonce: &Nonce) {
-        let member = self.table.is_member_at(&peer);
+        let (member, enr_seq) = self.table.member_and_seq(&peer);
         if !self.prefixes.spend(peer.endpoint.ip(), Kind::Challenge, 1, member, now) {
             count(&mut self.counters.challenge_budget);
             return;
         }
-        let enr_seq = self.table.seq(&peer.id);
         let answered = self.challenges.answer(peer, nonce, enr_seq, member, now, &mut self.rng);
         if answered.crowded {
             count(&mut self.counters.challenge_crowded_out);
@@ -143,7 +142,7 @@ impl Discovery {
 
     /// Tries the keys of handshakes of ours that wait for their first message. If one fits, its
     /// session is established: only now, because only the true peer could send this.
-    fn confirm<C: Crypto>(
+    fn confirm(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -224,7 +223,7 @@ impl Discovery {
 
     /// A handshake packet: the answer to a challenge of ours.
     #[allow(clippy::too_many_arguments)] // the parts of one packet, whose borrows end apart
-    fn on_handshake<C: Crypto>(
+    fn on_handshake(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -271,7 +270,7 @@ impl Discovery {
     /// The key that a handshake must be signed with: from the record in it, or the one we have. The
     /// record's id must be the one in the packet. A record that is new to us costs one of the
     /// signature checks of the challenge; it is returned.
-    fn claimed_record<C: Crypto>(
+    fn claimed_record(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -311,13 +310,9 @@ impl Discovery {
     }
 
     /// Reads all of a record but the signature. If these very bytes were verified before, it costs a hash.
-    pub(super) fn incoming<'a, C: Crypto>(
-        &mut self,
-        crypto: &C,
-        bytes: &'a [u8],
-    ) -> Result<Incoming<'a>, RecordError> {
+    pub(super) fn incoming<'a>(&mut self, crypto: &C, bytes: &'a [u8]) -> Result<Incoming<'a>, RecordError> {
         let form = Form::read(bytes)?;
-        let digest = crypto.sha256(&[bytes]);
+        let digest = self.verified.digest(bytes);
         let owner = self.verified.owner(&digest);
         let claim = match owner {
             Some(owner) => form.owned_by(owner),
@@ -328,7 +323,7 @@ impl Discovery {
 
     /// Verifies a record: at the cost of a signature check, unless these very bytes were verified
     /// before. `member`: whether it may use what is reserved for members.
-    pub(super) fn verified_record<C: Crypto>(
+    pub(super) fn verified_record(
         &mut self,
         crypto: &C,
         now: Instant,
@@ -364,7 +359,7 @@ impl Discovery {
     }
 
     /// The open challenge that a handshake is signed for.
-    fn signed_challenge<C: Crypto>(
+    fn signed_challenge(
         &mut self,
         crypto: &C,
         now: Instant,

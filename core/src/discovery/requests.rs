@@ -18,7 +18,7 @@ use crate::{
     collections::{Deadlines, Key, Slab},
     crypto::PublicKey,
     id::NodeId,
-    limits::{MAX_NODES_PACKETS, MAX_PACKET_SIZE, MAX_QUERY_DISTANCES, MAX_REQUEST_NONCES},
+    limits::{MAX_KEPT_HANDSHAKE, MAX_NODES_PACKETS, MAX_QUERY_DISTANCES, MAX_REQUEST_NONCES},
     rng::Rng,
     time::Instant,
     zoo::{self, Bug},
@@ -259,8 +259,8 @@ pub(super) struct Opening {
     /// Handshakes sent, whose keys wait for the first message that authenticates them: the newest
     /// last. Two, because a peer may have answered two packets with different challenges.
     pub(super) sent: heapless::Vec<Handshake, 2>,
-    /// The newest handshake packet: the same challenge again gets the same packet.
-    pub(super) packet: heapless::Vec<u8, MAX_PACKET_SIZE>,
+    /// The newest handshake packet: the same challenge again gets the same packet. Empty if it was too long.
+    pub(super) packet: heapless::Vec<u8, MAX_KEPT_HANDSHAKE>,
     /// How often it was sent again.
     pub(super) repeats: u8,
     /// Challenges taken up: each costs a signature.

@@ -9,10 +9,11 @@ use super::{
     keys::{self, Keys},
     machine::{Discovery, owed},
     message::{self, Message, WireId},
-    packet::{self, Auth, Draft, Nonce, PacketError},
+    packet::{self, Auth, Nonce, PacketError},
+    peer::Peer,
     requests::{Ask, Challenged, Handshake, Opening, Origin, Outcome, Phase, Request, Requests},
     responses::{Answer, NodesPlan, Pick, Response, Talks},
-    session::Session,
+    session::{Generation, Sealing},
 };
 use crate::{
     collections::Key,
@@ -20,7 +21,6 @@ use crate::{
     id::NodeId,
     limits::{MAX_PACKET_SIZE, MAX_REQUEST_ID, TALK_ANSWER_LIFETIME},
     record::Record,
-    rng::Rng,
     time::Instant,
     wire::rlp::BufferTooSmall,
 };
@@ -46,11 +46,11 @@ enum Route {
     Wait,
 }
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// Encodes the next packet into `buf`, which has at least
     /// [`MAX_PACKET_SIZE`] bytes, and returns where to send how many bytes of it; `None` when nothing
     /// is due. With a smaller buffer nothing is sent, nothing lost, and the call is counted.
-    pub fn poll_transmit<C: Crypto>(
+    pub fn poll_transmit(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -84,7 +84,7 @@ impl Discovery {
         None
     }
 
-    fn send_challenge<C: Crypto>(
+    fn send_challenge(
         &mut self,
         identity: &Identity<C>,
         index: usize,
@@ -95,7 +95,7 @@ impl Discovery {
         Ok(Some((peer.endpoint, len)))
     }
 
-    fn send_response<C: Crypto>(
+    fn send_response(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -115,19 +115,17 @@ impl Discovery {
         sent
     }
 
-    fn encode_response<C: Crypto>(
+    fn encode_response(
         &mut self,
         identity: &Identity<C>,
         response: &mut Response,
         buf: &mut [u8],
     ) -> Result<Sent, PacketError> {
         let peer = response.peer;
-        let keys = self.sessions.answering(&peer, response.generation, response.repeated);
-        let sealing = keys.and_then(|keys| {
-            let nonce = keys.next_nonce(&mut self.rng)?;
-            Some((identity.crypto().aes_gcm_key(keys.send()), nonce))
-        });
-        let Some((sealing_key, nonce)) = sealing else {
+        let crypto = identity.crypto();
+        let keys = (response.generation, response.repeated);
+        let next = self.sessions.next_message(crypto, &peer, keys, &mut self.rng);
+        let Some((nonce, sealing)) = next else {
             // A used-up session goes, so that the peer's next packet is challenged.
             self.sessions.remove_peer(&peer);
             count(&mut self.counters.responses_without_session);
@@ -161,11 +159,11 @@ impl Discovery {
             count(&mut self.counters.repeated_budget);
             return Ok(None);
         }
-        let len = packet::seal(identity.crypto(), &peer.id, &sealing_key, &draft, len, buf)?;
+        let len = self.sessions.seal(crypto, &peer.id, &sealing, &draft, len, buf)?;
         Ok(Some((peer.endpoint, len)))
     }
 
-    fn send_request<C: Crypto>(
+    fn send_request(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -209,7 +207,7 @@ impl Discovery {
     }
 
     /// Encodes a request; `None` when nothing may be sent to its endpoint now.
-    fn encode_on_route<C: Crypto>(
+    fn encode_on_route(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -217,19 +215,19 @@ impl Discovery {
         route: &Route,
         buf: &mut [u8],
     ) -> Result<Option<(Nonce, usize)>, PacketError> {
+        let crypto = identity.crypto();
+        let Some(peer) = self.requests.get(key).map(|request| request.contact.peer) else { return Ok(None) };
+        let next = self.next_message(crypto, &peer, route);
         let Some(request) = self.requests.get(key) else { return Ok(None) };
-        let peer = request.contact.peer;
-        let keys = match route {
-            Route::Session => self.sessions.using(&peer).map(Session::keys),
-            Route::Awaiting => {
-                let opening = self.openings.find(&peer).and_then(|at| self.openings.get_mut(at));
-                opening.and_then(|opening| opening.sent.last_mut()).map(|handshake| &mut handshake.keys)
-            }
-            Route::Random | Route::Wait => None,
-        };
-        if let Some(keys) = keys {
-            let parts = (&self.local, &self.talks, &mut self.rng);
-            return encode_request(identity, parts, keys, (key, request), buf).map(Some);
+        if let Some((mut nonce, sealing)) = next {
+            Requests::mark(&mut nonce, key);
+            let auth = Auth::Message { src: self.local.node_id() };
+            let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
+            let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
+            let len = write_request(&self.local, request, &self.talks, room);
+            let len = len.map_err(|BufferTooSmall| PacketError::BufferTooSmall)?;
+            let len = self.sessions.seal(crypto, &peer.id, &sealing, &draft, len, buf)?;
+            return Ok(Some((nonce, len)));
         }
         let ours = request.origin == Origin::User || self.table.is_member(&peer.id);
         let budgeted = !self.table.is_verified_at(&peer);
@@ -243,8 +241,23 @@ impl Discovery {
         let draft = packet::begin(&self.rng.array(), &nonce, &auth, buf)?;
         let room = draft.message().start..draft.message().start + RANDOM_MESSAGE;
         self.rng.fill(buf.get_mut(room).ok_or(PacketError::BufferTooSmall)?);
-        let len = packet::seal_random(identity.crypto(), &peer.id, &draft, RANDOM_MESSAGE, buf)?;
+        let len = packet::seal_random(crypto, &peer.id, &draft, RANDOM_MESSAGE, buf)?;
         Ok(Some((nonce, len)))
+    }
+
+    /// The nonce and the key of the next message to `peer`; `None` when it goes out without any.
+    fn next_message(&mut self, crypto: &C, peer: &Peer, route: &Route) -> Option<(Nonce, Sealing)> {
+        match route {
+            Route::Session => {
+                self.sessions.next_message(crypto, peer, (Generation::Current, false), &mut self.rng)
+            }
+            Route::Awaiting => {
+                let at = self.openings.find(peer)?;
+                let keys = &mut self.openings.get_mut(at)?.sent.last_mut()?.keys;
+                Some((keys.next_nonce(&mut self.rng)?, Sealing::With(keys.send().clone())))
+            }
+            Route::Random | Route::Wait => None,
+        }
     }
 
     /// How a request goes out; it becomes the owner of an opening when there is no session.
@@ -277,7 +290,7 @@ impl Discovery {
         }
     }
 
-    fn send_handshake<C: Crypto>(
+    fn send_handshake(
         &mut self,
         identity: &Identity<C>,
         now: Instant,
@@ -325,7 +338,7 @@ impl Discovery {
 
     /// Builds the handshake packet that answers a challenge, around the message of the request that
     /// was challenged; a message too large for it is replaced by a PING and follows afterwards.
-    fn encode_handshake<C: Crypto>(
+    fn encode_handshake(
         &mut self,
         identity: &Identity<C>,
         dest: &NodeId,
@@ -360,26 +373,6 @@ impl Discovery {
         let Challenged { data, nonce, enr_seq, .. } = *challenged;
         Ok((Handshake { data, nonce, keys, public_key, enr_seq, carried }, len))
     }
-}
-
-/// Encodes a request as an ordinary packet under `keys`.
-fn encode_request<C: Crypto>(
-    identity: &Identity<C>,
-    (local, talks, rng): (&Record, &Talks, &mut Rng),
-    keys: &mut Keys,
-    (key, request): (Key, &Request),
-    buf: &mut [u8],
-) -> Result<(Nonce, usize), PacketError> {
-    let mut nonce = keys.next_nonce(rng).ok_or(PacketError::Authdata)?;
-    Requests::mark(&mut nonce, key);
-    let auth = Auth::Message { src: local.node_id() };
-    let draft: Draft = packet::begin(&rng.array(), &nonce, &auth, buf)?;
-    let room = buf.get_mut(draft.message()).ok_or(PacketError::BufferTooSmall)?;
-    let len = write_request(local, request, talks, room).map_err(|_| PacketError::BufferTooSmall)?;
-    let dest = &request.contact.peer.id;
-    let len =
-        packet::seal(identity.crypto(), dest, &identity.crypto().aes_gcm_key(keys.send()), &draft, len, buf)?;
-    Ok((nonce, len))
 }
 
 fn write_request(

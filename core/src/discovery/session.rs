@@ -6,16 +6,20 @@
 //! that still uses them may have lost the new ones. Nothing that fails to decrypt changes a session,
 //! and a packet that comes twice proves nothing: it does not keep a session alive, and its answer is
 //! paid with bytes that came. Keys are wiped where they stand when their time is over.
+//!
+//! The AES keys of some sessions are kept ready ([`Kept`]). They are a copy of the keys in force and go with them.
 
 use super::{
     asides::{Aside, Asides, Pair, Place},
-    keys::Keys,
-    packet::Nonce,
+    kept::Kept,
+    keys::{Keys, ReadyKeys},
+    packet::{self, Draft, Nonce, PacketError},
     peer::Peer,
 };
 use crate::{
     collections::{Key, Keyed, Lists},
-    crypto::Crypto,
+    crypto::{Crypto, Secret},
+    id::NodeId,
     limits::{MAX_REPEAT_CREDIT, RECENT_NONCES},
     rng::Rng,
     time::Instant,
@@ -78,6 +82,7 @@ impl Session {
     }
 
     /// The keys to encrypt with.
+    #[cfg(test)]
     pub(super) fn keys(&mut self) -> &mut Keys {
         &mut self.keys
     }
@@ -93,20 +98,25 @@ impl Session {
         !self.keys.exhausted()
     }
 
-    /// Decrypts a message in place with any keys that the peer may use. `None` when none fits; then
-    /// the buffer is as it was.
+    /// Decrypts a message in place with any keys that the peer may use; `ready`: those in force. `None` when none
+    /// fits; then the buffer is as it was.
     fn open<C: Crypto>(
         &mut self,
         crypto: &C,
+        ready: Option<&ReadyKeys<C>>,
         pair: Option<&mut Pair>,
         nonce: &Nonce,
         header: &[u8],
         message: &mut [u8],
     ) -> Option<Opened> {
         let len = (header.len() + message.len()) as u32;
-        let mut fits = |keys: &Keys| keys.open(crypto, nonce, header, message).is_ok();
         let mut opened = Opened::fresh(*nonce);
-        if !fits(&self.keys) {
+        let in_force = match ready {
+            Some(ready) => ready.open(crypto, nonce, header, message).is_ok(),
+            None => self.keys.open(crypto, nonce, header, message).is_ok(),
+        };
+        if !in_force {
+            let mut fits = |keys: &Keys| keys.open(crypto, nonce, header, message).is_ok();
             let pair = pair?;
             if pair.previous.as_ref().is_some_and(|aside| fits(&aside.keys)) {
                 opened.generation = Generation::Previous;
@@ -158,22 +168,34 @@ const STRANGERS: usize = 0;
 /// The order in which members' sessions leave, when no stranger's is left.
 const MEMBERS: usize = 1;
 
+/// What one message is sealed with.
+pub(super) enum Sealing {
+    /// The keys in force of the session in this place, which are kept ready.
+    Kept(usize),
+    /// This key.
+    With(Secret<16>),
+}
+
 /// All sessions.
 #[derive(Debug)]
-pub(super) struct Sessions {
+pub(super) struct Sessions<C: Crypto> {
     sessions: Keyed<Peer, Session>,
     order: Lists,
     /// Keys that are not in force.
     asides: Asides,
+    /// Keys in force, made ready.
+    kept: Kept<C>,
     serial: u64,
 }
 
-impl Sessions {
-    pub(super) fn new(capacity: usize, rng: &mut Rng) -> Self {
+impl<C: Crypto> Sessions<C> {
+    /// Room for `capacity` sessions, and for the ready keys of `kept` of them.
+    pub(super) fn new(capacity: usize, kept: usize, rng: &mut Rng) -> Self {
         Self {
             sessions: Keyed::new(capacity, rng),
             order: Lists::new(2, capacity),
             asides: Asides::new(capacity),
+            kept: Kept::new(kept.min(capacity)),
             serial: 0,
         }
     }
@@ -189,14 +211,16 @@ impl Sessions {
         self.sessions.get_mut(key)
     }
 
-    /// The keys to encrypt an answer with, to a request that came under those of `generation`. An answer to a
-    /// `repeated` packet is no use of the session.
-    pub(super) fn answering(
+    /// The nonce and the key of the next message in the session with `peer`: under its keys of `generation`, since
+    /// an answer goes out under those that the request came under. An answer to a `repeated` packet is no use of
+    /// the session. `None` when there is no session, or its key is used up.
+    pub(super) fn next_message(
         &mut self,
+        crypto: &C,
         peer: &Peer,
-        generation: Generation,
-        repeated: bool,
-    ) -> Option<&mut Keys> {
+        (generation, repeated): (Generation, bool),
+        rng: &mut Rng,
+    ) -> Option<(Nonce, Sealing)> {
         let key = self.sessions.find(peer)?;
         if !repeated {
             self.used(key);
@@ -208,7 +232,34 @@ impl Sessions {
                 self.asides.get_mut(session.asides).and_then(|pair| pair.previous.as_mut())
             }
         };
-        Some(previous.map_or(&mut session.keys, |aside| &mut aside.keys))
+        if let Some(aside) = previous {
+            return Some((aside.keys.next_nonce(rng)?, Sealing::With(aside.keys.send().clone())));
+        }
+        let nonce = session.keys.next_nonce(rng)?;
+        let place = key.index();
+        self.kept.keep(place, || session.keys.ready(crypto, &peer.id));
+        let kept = self.kept.get(place).is_some();
+        Some((nonce, if kept { Sealing::Kept(place) } else { Sealing::With(session.keys.send().clone()) }))
+    }
+
+    /// Seals a message to `dest` ([`packet::seal`]).
+    pub(super) fn seal(
+        &self,
+        crypto: &C,
+        dest: &NodeId,
+        sealing: &Sealing,
+        draft: &Draft,
+        len: usize,
+        buf: &mut [u8],
+    ) -> Result<usize, PacketError> {
+        match sealing {
+            Sealing::Kept(place) => {
+                // Nothing happens between the choice of keys and this.
+                let ready = self.kept.get(*place).ok_or(PacketError::Authdata)?;
+                packet::seal_with(crypto, ready.mask(), ready.send(), draft, len, buf)
+            }
+            Sealing::With(key) => packet::seal(crypto, dest, &crypto.aes_gcm_key(key), draft, len, buf),
+        }
     }
 
     /// Pays for an answer of `len` bytes to a repeated packet; false when more would go out than came in.
@@ -219,7 +270,7 @@ impl Sessions {
 
     /// Opens a packet in the session with `peer`, in place. Only a new one that authenticates counts as use:
     /// neither junk nor a replay must decide who is evicted.
-    pub(super) fn open<C: Crypto>(
+    pub(super) fn open(
         &mut self,
         crypto: &C,
         peer: &Peer,
@@ -228,14 +279,19 @@ impl Sessions {
         message: &mut [u8],
     ) -> Option<Opened> {
         let key = self.sessions.find(peer)?;
+        let place = key.index();
         let session = self.sessions.get_mut(key)?;
         let pair = self.asides.get_mut(session.asides);
-        let opened = session.open(crypto, pair, nonce, header, message)?;
+        let opened = session.open(crypto, self.kept.get(place), pair, nonce, header, message)?;
         if opened.renewed {
             // Later than those before, which may still be used.
             self.serial += 1;
             session.serial = self.serial;
             self.asides.watch(session.asides, Instant::ZERO);
+            self.kept.forget(place);
+        }
+        if opened.generation == Generation::Current {
+            self.kept.keep(place, || session.keys.ready(crypto, &peer.id));
         }
         if !opened.repeated {
             self.used(key);
@@ -268,6 +324,7 @@ impl Sessions {
         let serial = self.serial;
         if let Some(key) = self.sessions.find(&peer) {
             self.order.push(list, key.index());
+            self.kept.forget(key.index());
             self.set_aside(key, |session, pair| {
                 session.replace(keys, old_until, pair);
                 session.serial = serial;
@@ -331,11 +388,28 @@ impl Sessions {
 
     fn remove(&mut self, key: Key) {
         self.order.remove(key.index());
+        self.kept.forget(key.index());
         if let Some(session) = self.sessions.get(key) {
             self.asides.free(session.asides);
         }
         // Where it stands, so that its keys are wiped there.
         self.sessions.discard(key);
+    }
+
+    /// The key that an answer to a packet under those of `generation` would be sealed with. Ready keys are the same.
+    #[cfg(test)]
+    pub(super) fn sending(&mut self, crypto: &C, peer: &Peer, generation: Generation) -> Option<[u8; 16]> {
+        let key = self.sessions.find(peer)?;
+        let session = self.sessions.get(key)?;
+        let tag = |key: &C::AesGcmKey| crypto.aes_gcm_seal(key, &[0; 12], b"", &mut []);
+        let ready = self.kept.get(key.index());
+        assert!(ready.is_none_or(|ready| tag(ready.send()) == tag(&crypto.aes_gcm_key(session.keys.send()))));
+        let mut rng = crate::rng::Seed::new([1; 32]).stream("sending");
+        let before = session.keys.send().clone();
+        match self.next_message(crypto, peer, (generation, true), &mut rng)?.1 {
+            Sealing::Kept(_) => Some(*before.expose()),
+            Sealing::With(key) => Some(*key.expose()),
+        }
     }
 
     /// Removes the session with `peer`.
@@ -346,7 +420,7 @@ impl Sessions {
     }
 
     /// Removes every session with `id`.
-    pub(super) fn remove_node(&mut self, id: &crate::id::NodeId) {
+    pub(super) fn remove_node(&mut self, id: &NodeId) {
         for place in 0..self.sessions.capacity() {
             if let Some(key) = self.sessions.key_at(place)
                 && self.sessions.name(key).is_some_and(|peer| peer.id == *id)
@@ -389,7 +463,7 @@ mod tests {
 
     #[test]
     fn old_keys_decrypt_for_a_while() {
-        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        let mut sessions = Sessions::new(2, 2, &mut Seed::new([1; 32]).stream("s"));
         let (old, new) = (keys(1), keys(2));
         let (now, later) = (Instant::from_millis(10), Instant::from_millis(20));
         sessions.install(peer(1), old.1, now, false);
@@ -418,7 +492,7 @@ mod tests {
 
     #[test]
     fn keys_go_when_their_time_is_over_and_are_not_sent_under() {
-        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        let mut sessions = Sessions::new(2, 2, &mut Seed::new([1; 32]).stream("s"));
         let (soon, later) = (Instant::from_millis(10), Instant::from_millis(20));
         sessions.install(peer(1), keys(1).1, soon, false);
         assert_eq!(sessions.next_expiry(), None);
@@ -426,8 +500,8 @@ mod tests {
         sessions.offer(&peer(1), keys(3).1, later);
         assert_eq!(sessions.next_expiry(), Some(soon));
         let old = *keys(1).1.send().expose();
-        let send = |sessions: &mut Sessions| {
-            *sessions.answering(&peer(1), Generation::Previous, false).unwrap().send().expose()
+        let send = |sessions: &mut Sessions<RustCrypto>| {
+            sessions.sending(&RustCrypto, &peer(1), Generation::Previous).unwrap()
         };
         assert_eq!(send(&mut sessions), old);
         sessions.expire(soon);
@@ -443,7 +517,7 @@ mod tests {
 
     #[test]
     fn when_many_change_their_keys_the_oldest_are_forgotten_and_strangers_first() {
-        let mut sessions = Sessions::new(64, &mut Seed::new([1; 32]).stream("s"));
+        let mut sessions = Sessions::new(64, 2, &mut Seed::new([1; 32]).stream("s"));
         let until = Instant::from_millis(10);
         // One more than there is room for; the first is a member.
         let all = 1..=crate::limits::ASIDES_LEAST as u8 + 1;
@@ -452,7 +526,7 @@ mod tests {
                 sessions.install(peer(n), keys(n).1, until, n == 1);
             }
         }
-        let has = |sessions: &mut Sessions, n| {
+        let has = |sessions: &mut Sessions<RustCrypto>, n| {
             let place = sessions.find(&peer(n)).unwrap().asides;
             sessions.asides.get_mut(place).is_some_and(|pair| pair.previous.is_some())
         };
@@ -483,12 +557,12 @@ mod tests {
 
     #[test]
     fn a_replay_does_not_keep_a_session() {
-        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        let mut sessions = Sessions::new(2, 2, &mut Seed::new([1; 32]).stream("s"));
         for n in [1, 2] {
             sessions.install(peer(n), keys(n).1, Instant::ZERO, false);
         }
         let nonce = [5; 12];
-        let open = |sessions: &mut Sessions, n| {
+        let open = |sessions: &mut Sessions<RustCrypto>, n| {
             let mut message = sealed(&keys(n).0, &nonce);
             sessions.open(&RustCrypto, &peer(n), &nonce, b"header", &mut message).unwrap()
         };
@@ -500,9 +574,9 @@ mod tests {
 
     #[test]
     fn strangers_leave_before_members_and_the_idle_first() {
-        let mut sessions = Sessions::new(3, &mut Seed::new([1; 32]).stream("s"));
+        let mut sessions = Sessions::new(3, 2, &mut Seed::new([1; 32]).stream("s"));
         let now = Instant::ZERO;
-        let install = |s: &mut Sessions, n, member| s.install(peer(n), keys(n).0, now, member);
+        let install = |s: &mut Sessions<RustCrypto>, n, member| s.install(peer(n), keys(n).0, now, member);
         assert_eq!(install(&mut sessions, 1, true), None);
         assert_eq!(install(&mut sessions, 2, false), None);
         assert_eq!(install(&mut sessions, 3, false), None);
@@ -520,7 +594,7 @@ mod tests {
 
     #[test]
     fn used_up_keys_send_nothing_more() {
-        let mut sessions = Sessions::new(2, &mut Seed::new([1; 32]).stream("s"));
+        let mut sessions = Sessions::<RustCrypto>::new(2, 2, &mut Seed::new([1; 32]).stream("s"));
         sessions.install(peer(1), keys(1).1, Instant::ZERO, false);
         let session = sessions.using(&peer(1)).unwrap();
         assert!(session.can_send());

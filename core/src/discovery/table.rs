@@ -122,6 +122,8 @@ pub(super) struct TableConfig {
     ipv4: bool,
     ipv6: bool,
     pub(super) prefix_limits: bool,
+    /// Whether only addresses in `allowed` are.
+    restricted: bool,
     allowed: [Option<IpRange>; MAX_ALLOWED_RANGES],
 }
 
@@ -140,6 +142,7 @@ impl Table {
                 ipv4: config.ipv4,
                 ipv6: config.ipv6,
                 prefix_limits: config.prefix_limits,
+                restricted: config.allowed.iter().any(Option::is_some),
                 allowed: config.allowed,
             },
         }
@@ -183,7 +186,13 @@ impl Table {
     /// Whether `peer` is a member at an endpoint that is known as its own: only such may use what is
     /// reserved, since anybody can claim an id from anywhere.
     pub(super) fn is_member_at(&self, peer: &Peer) -> bool {
-        self.find(&peer.id).is_some_and(|node| node.member && self.endpoints(node).contains(&peer.endpoint))
+        self.member_and_seq(peer).0
+    }
+
+    /// The same, and the sequence number of the record we have of it; 0 for none.
+    pub(super) fn member_and_seq(&self, peer: &Peer) -> (bool, u64) {
+        let Some(node) = self.find(&peer.id) else { return (false, 0) };
+        (node.member && self.endpoints(node).contains(&peer.endpoint), node.record.seq())
     }
 
     /// All nodes, by place.
@@ -468,8 +477,7 @@ impl Table {
 
     /// Whether an address lies in the ranges that the embedder allows.
     pub(super) fn allows(&self, ip: IpAddr) -> bool {
-        let mut allowed = self.config.allowed.iter().flatten().peekable();
-        allowed.peek().is_none() || allowed.any(|range| range.contains(ip))
+        !self.config.restricted || self.config.allowed.iter().flatten().any(|range| range.contains(ip))
     }
 
     /// The first endpoint of a record that can be reached from here.

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     collections::Key,
+    crypto::Crypto,
     id::NodeId,
     limits::{ANSWER_RETRY, JOIN_WAIT},
     time::{Instant, earlier},
@@ -25,7 +26,7 @@ const PUT_OFF: Duration = Duration::from_millis(250);
 /// The least pause between two lookups that refresh the table.
 const LEAST_REFRESH: Duration = Duration::from_secs(1);
 
-impl Discovery {
+impl<C: Crypto> Discovery<C> {
     /// Does what is due at `now`. Calling it early does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.now.advance(now);

@@ -157,7 +157,7 @@ pub struct Node<C: Crypto = RustCrypto> {
     /// The highest number of an own record that another process signed, as far as that was told.
     key_used_twice: u64,
     services: Services,
-    discovery: Discovery,
+    discovery: Discovery<C>,
     cluster: Cluster,
     conns: Conns,
     static_key: StaticKey,

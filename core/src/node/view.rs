@@ -127,7 +127,7 @@ impl<C: Crypto> Node<C> {
     }
 
     /// The discovery machine, for its table and counters.
-    pub const fn discovery(&self) -> &Discovery {
+    pub const fn discovery(&self) -> &Discovery<C> {
         &self.discovery
     }
 

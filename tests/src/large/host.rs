@@ -81,7 +81,7 @@ enum Doing {
 /// A node.
 pub struct Node<C: Crypto> {
     identity: Identity<C>,
-    discovery: Discovery,
+    discovery: Discovery<C>,
     searches: Vec<Search>,
     asked: Vec<(LookupId, bool)>,
     /// Single lookups that ended.
@@ -129,7 +129,7 @@ impl<C: Crypto> Node<C> {
     }
 
     /// The machine.
-    pub const fn discovery(&self) -> &Discovery {
+    pub const fn discovery(&self) -> &Discovery<C> {
         &self.discovery
     }
 

@@ -80,7 +80,7 @@ pub(crate) struct Told {
 /// A node of ours: `Discovery` and what is watched of it.
 pub(crate) struct Node {
     pub(crate) identity: Identity<Counting>,
-    pub(crate) discovery: Discovery,
+    pub(crate) discovery: Discovery<Counting>,
     pub(crate) told: Told,
     pub(crate) ledger: Ledger,
     pub(crate) meter: Meter,

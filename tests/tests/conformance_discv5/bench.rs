@@ -58,8 +58,11 @@ pub(crate) trait Network {
 
 /// A network whose node does what it is told.
 pub(crate) trait Machine: Network {
+    /// What the node's cryptography is.
+    type Crypto: Crypto;
+
     /// Calls the node, and lets it send.
-    fn with<T>(&mut self, f: impl FnOnce(&mut Discovery, Instant) -> T) -> T;
+    fn with<T>(&mut self, f: impl FnOnce(&mut Discovery<Self::Crypto>, Instant) -> T) -> T;
     /// What the node told so far, for reading and taking.
     fn events(&mut self) -> &mut Vec<Event>;
 
@@ -113,7 +116,7 @@ pub(crate) fn in_memory(scenario: impl Fn(&mut Memory)) {
 /// `Discovery` alone.
 struct Subject<C: Crypto> {
     identity: Identity<C>,
-    discovery: Discovery,
+    discovery: Discovery<C>,
     record: Record,
     events: Vec<Event>,
 }
@@ -201,6 +204,8 @@ impl Network for Memory {
 }
 
 impl Machine for Memory {
+    type Crypto = RustCrypto;
+
     fn with<T>(&mut self, f: impl FnOnce(&mut Discovery, Instant) -> T) -> T {
         let result = f(&mut self.subject.discovery, self.now);
         self.drain();
@@ -298,7 +303,9 @@ impl Network for Sockets {
 }
 
 impl Machine for Sockets {
-    fn with<T>(&mut self, f: impl FnOnce(&mut Discovery, Instant) -> T) -> T {
+    type Crypto = NativeCrypto;
+
+    fn with<T>(&mut self, f: impl FnOnce(&mut Discovery<NativeCrypto>, Instant) -> T) -> T {
         let now = self.now();
         let result = f(&mut self.subject.discovery, now);
         self.drain();

@@ -9,6 +9,7 @@
 #[path = "../common/on_tokio.rs"]
 mod adapter;
 mod bootnode;
+mod either;
 mod messages;
 mod network;
 #[path = "../common/node.rs"]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use coracle_core::{
-    crypto::{Crypto, Identity, RustCrypto},
+    crypto::{Identity, RustCrypto},
     discovery::{Config, Discovery, Event, RecordSource, RequestId},
     id::NodeId,
     limits::MAX_PACKET_SIZE,
@@ -27,11 +27,15 @@ use tokio::{
 
 use crate::{
     DEADLINE, TALK,
+    either::Either,
     node::{Cryptography, secret},
     reversed,
 };
 
-type Job = Box<dyn FnOnce(&mut Discovery, Instant) + Send>;
+/// Our machine, with either cryptography.
+pub(crate) type Machine = Discovery<Either>;
+
+type Job = Box<dyn FnOnce(&mut Machine, Instant) + Send>;
 
 /// What the loop saw, the content of TALK messages included.
 #[derive(Clone, Debug)]
@@ -79,23 +83,19 @@ impl Ours {
 
     fn run(number: u8, socket: Arc<UdpSocket>, record: Record) -> Self {
         let seed = Seed::new([number; 32]);
-        let mut machine = Discovery::new(Config::default(), &record, seed.stream("discovery"));
+        let mut machine = Machine::new(Config::default(), &record, seed.stream("discovery"));
         assert!(machine.accept_talk(TALK));
         let (jobs, queue) = mpsc::unbounded_channel();
         let (out, incoming) = mpsc::unbounded_channel();
         let loss = Arc::new(AtomicU64::new(0));
         let network =
             Network { socket: Arc::clone(&socket), loss: Arc::clone(&loss), rng: seed.stream("network") };
-        let task = match Cryptography::of(number) {
-            Cryptography::Native => {
-                let identity = Identity::new(NativeCrypto::new(), secret(number));
-                tokio::spawn(drive(machine, identity, network, queue, out))
-            }
-            Cryptography::Rust => {
-                let identity = Identity::new(RustCrypto, secret(number));
-                tokio::spawn(drive(machine, identity, network, queue, out))
-            }
+        let crypto = match Cryptography::of(number) {
+            Cryptography::Native => Either::Native(NativeCrypto::new()),
+            Cryptography::Rust => Either::Rust,
         };
+        let identity = Identity::new(crypto, secret(number));
+        let task = tokio::spawn(drive(machine, identity, network, queue, out));
         let endpoint = socket.local_addr().unwrap();
         Self {
             endpoint,
@@ -155,7 +155,7 @@ impl Ours {
     /// Runs `f` with the machine, and then lets it send and tell.
     pub(crate) async fn with<T: Send + 'static>(
         &self,
-        f: impl FnOnce(&mut Discovery, Instant) -> T + Send + 'static,
+        f: impl FnOnce(&mut Machine, Instant) -> T + Send + 'static,
     ) -> T {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |machine, now| {
@@ -274,9 +274,9 @@ impl Network {
     }
 }
 
-async fn drive<C: Crypto>(
-    mut machine: Discovery,
-    identity: Identity<C>,
+async fn drive(
+    mut machine: Machine,
+    identity: Identity<Either>,
     mut network: Network,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     out: mpsc::UnboundedSender<Seen>,
@@ -312,7 +312,7 @@ async fn drive<C: Crypto>(
 }
 
 /// Reads what belongs to an event, and answers TALKREQs.
-fn told(machine: &mut Discovery, event: Event) -> Seen {
+fn told(machine: &mut Machine, event: Event) -> Seen {
     match event {
         Event::TalkRequest { id, from, .. } => {
             let request = machine.talk_request(id).map(|(_, request)| request.to_vec()).unwrap();

@@ -118,7 +118,7 @@ pub(super) struct Arrived {
 
 pub(super) struct Side {
     pub(super) identity: Identity<Audited>,
-    pub(super) discovery: Discovery,
+    pub(super) discovery: Discovery<Audited>,
     pub(super) endpoint: SocketAddr,
     pub(super) history: History,
     pub(super) asked: Option<RequestId>,

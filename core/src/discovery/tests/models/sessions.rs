@@ -22,6 +22,8 @@ use crate::{
 /// Places in the store; there are twice as many peers.
 const CAPACITY: usize = 3;
 const PEERS: u8 = 6;
+/// Slots for ready keys: two sessions share one.
+const KEPT: usize = 2;
 /// Header and tag of a packet here, beside the text.
 const TEXT: usize = 20;
 const HEADER: &[u8] = b"header";
@@ -271,7 +273,7 @@ fn keys(number: u8) -> [Keys; 2] {
 }
 
 struct Store {
-    sessions: Sessions,
+    sessions: Sessions<RustCrypto>,
     /// Keys that were made so far.
     keys: u8,
     now: u64,
@@ -286,7 +288,7 @@ impl Store {
 
     /// The key that an answer to a packet under those of `generation` is sealed with.
     fn sending(&mut self, to: u8, generation: Generation) -> Option<[u8; 16]> {
-        self.sessions.answering(&peer(to), generation, true).map(|keys| *keys.send().expose())
+        self.sessions.sending(&RustCrypto, &peer(to), generation)
     }
 
     fn open(&mut self, from: u8, key: u8, nonce: u16) -> Answer {
@@ -363,7 +365,7 @@ impl StateMachineTest for Store {
     type Reference = Model;
 
     fn init_test(_: &Model) -> Self {
-        let sessions = Sessions::new(CAPACITY, &mut Seed::new([1; 32]).stream("s"));
+        let sessions = Sessions::new(CAPACITY, KEPT, &mut Seed::new([1; 32]).stream("s"));
         Self { sessions, keys: 0, now: 0 }
     }
 
