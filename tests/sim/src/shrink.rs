@@ -108,10 +108,13 @@ pub struct Shrunk<T> {
     pub finished: bool,
 }
 
+/// Who is told of progress, and says whether to go on.
+type Tell<'a> = Box<dyn FnMut(&Progress) -> ControlFlow<()> + 'a>;
+
 /// Makes failures smaller, within a budget of runs for each.
 pub struct Shrinker<'a> {
     budget: u64,
-    tell: Box<dyn FnMut(&Progress) -> ControlFlow<()> + 'a>,
+    tell: Tell<'a>,
     stopped: bool,
 }
 
