@@ -169,6 +169,7 @@ impl<C: Crypto> Discovery<C> {
         }
         let distances = nodes.distances.clone();
         let room = MAX_NODES_RECORDS.saturating_sub(nodes.read);
+        let teller = (*peer, self.table.is_member(&peer.id));
         let (mut read, mut valid) = (0, 0);
         for bytes in records.iter() {
             if read == room {
@@ -176,7 +177,7 @@ impl<C: Crypto> Discovery<C> {
                 break;
             }
             read += 1;
-            let Some(record) = self.acceptable(crypto, now, peer, &distances, bytes) else { continue };
+            let Some(record) = self.acceptable(crypto, now, teller, &distances, bytes) else { continue };
             valid += 1;
             self.learned(now, peer, origin, &record);
         }
@@ -190,13 +191,13 @@ impl<C: Crypto> Discovery<C> {
         }
     }
 
-    /// Verifies a record that a peer relays: form, a distance that was asked for, an address that the
-    /// peer can know, and last, because it costs most, the signature.
+    /// Verifies a record that a peer relays, which may be a member itself: form, a distance that was asked for, an
+    /// address that the peer can know, and last, because it costs most, the signature.
     fn acceptable(
         &mut self,
         crypto: &C,
         now: Instant,
-        peer: &Peer,
+        (peer, by_member): (Peer, bool),
         distances: &[u16],
         bytes: &[u8],
     ) -> Option<Record> {
@@ -211,7 +212,7 @@ impl<C: Crypto> Discovery<C> {
         }
         // What a node says of itself, and what a member signed, is worth having in any case.
         let own = self.table.is_member(&id);
-        let member = own || self.table.is_member(&peer.id);
+        let member = own || by_member;
         let vouched = id == peer.id || own;
         if !vouched && !shareable(incoming.claim.udp_endpoints(), peer.endpoint.ip()) {
             count(&mut self.counters.record_scope);
