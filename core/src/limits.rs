@@ -242,7 +242,7 @@ pub const ANSWER_RETRY: Duration = Duration::from_millis(20);
 pub const MAX_TALK_PROTOCOLS: usize = 16;
 /// Longest handshake packet that is kept, to be sent again when its challenge comes again: one with the largest
 /// record and any message but a long TALKREQ. If a longer one is lost, the next try of its request begins anew.
-pub const MAX_KEPT_HANDSHAKE: usize = 640;
+pub const MAX_KEPT_HANDSHAKE: usize = 560;
 /// How often one handshake packet is sent again when its challenge comes again.
 pub const MAX_HANDSHAKE_REPEATS: u8 = 3;
 /// Handshakes made while one session is being opened, whatever the peer challenges.

@@ -172,6 +172,7 @@ impl<C: Crypto> Discovery<C> {
         }
         let distances = nodes.distances.clone();
         let room = MAX_NODES_RECORDS.saturating_sub(nodes.read);
+        let teller = (peer, self.table.is_member(&peer.id));
         let (mut read, mut valid) = (0, 0);
         for bytes in records.iter() {
             if read == room {
@@ -179,7 +180,7 @@ impl<C: Crypto> Discovery<C> {
                 break;
             }
             read += 1;
-            valid += usize::from(self.told(crypto, now, peer, origin, &distances, bytes));
+            valid += usize::from(self.told(crypto, now, teller, origin, &distances, bytes));
         }
         let Some(request) = self.requests.get_mut(key) else { return };
         let Ask::FindNode(nodes) = &mut request.ask else { return };
@@ -194,13 +195,13 @@ impl<C: Crypto> Discovery<C> {
         }
     }
 
-    /// A peer told of a record; whether it can be one. A lookup that may never use it puts it by: the signature,
-    /// which costs most, is checked when it does.
+    /// A peer, which may be a member itself, told of a record; whether it can be one. A lookup that may never use it
+    /// puts it by: the signature, which costs most, is checked when it does.
     fn told(
         &mut self,
         crypto: &C,
         now: Instant,
-        peer: &Peer,
+        (peer, by_member): (&Peer, bool),
         origin: Origin,
         distances: &[u16],
         bytes: &[u8],
@@ -222,7 +223,7 @@ impl<C: Crypto> Discovery<C> {
                 return true;
             }
         }
-        let member = self.table.is_member(&id) || self.table.is_member(&peer.id);
+        let member = by_member || self.table.is_member(&id);
         match self.verified_record(crypto, now, incoming, member) {
             Ok(record) => self.learned(now, peer, origin, &record),
             Err(Unverified::Invalid) => {

@@ -153,13 +153,7 @@ impl<C: Crypto> Discovery<C> {
 
     /// Checks the signature of what a lookup heard of a node, if it was not checked yet. If it does not hold, the
     /// lookup forgets the node: somebody else may tell of it truly. False then.
-    pub(super) fn confirm_heard(
-        &mut self,
-        crypto: &C,
-        now: Instant,
-        lookup: Key,
-        id: &NodeId,
-    ) -> bool {
+    pub(super) fn confirm_heard(&mut self, crypto: &C, now: Instant, lookup: Key, id: &NodeId) -> bool {
         let Some(key) = self.hearsay.find(lookup, id) else { return true };
         let Some(heard) = self.hearsay.get(key).filter(|heard| !heard.verified) else { return true };
         let bytes = heard.bytes.clone();
@@ -184,13 +178,7 @@ impl<C: Crypto> Discovery<C> {
     }
 
     /// Whether a query may go out: its lookup goes on, and the record that names its node is signed.
-    pub(super) fn may_query(
-        &mut self,
-        crypto: &C,
-        now: Instant,
-        origin: Origin,
-        id: &NodeId,
-    ) -> bool {
+    pub(super) fn may_query(&mut self, crypto: &C, now: Instant, origin: Origin, id: &NodeId) -> bool {
         let Origin::Query(lookup) = origin else { return true };
         let goes_on = self.lookups.get(lookup).is_some_and(|lookup| !lookup.done);
         if !goes_on || !self.confirm_heard(crypto, now, lookup, id) {
@@ -214,14 +202,7 @@ impl<C: Crypto> Discovery<C> {
 
     /// The answer of `id` is complete. If the lookup thereby ends early, those whom it did not ask are among its
     /// results too.
-    pub(super) fn settle_lookup(
-        &mut self,
-        crypto: &C,
-        now: Instant,
-        key: Key,
-        id: &NodeId,
-        told: usize,
-    ) {
+    pub(super) fn settle_lookup(&mut self, crypto: &C, now: Instant, key: Key, id: &NodeId, told: usize) {
         let Some(lookup) = self.lookups.get_mut(key) else { return };
         if !lookup.settle(id, told) {
             return;

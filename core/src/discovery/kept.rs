@@ -5,15 +5,23 @@
 //! session has one slot, which it shares with others if there are more sessions than slots; who speaks last has it.
 
 use alloc::boxed::Box;
+use core::num::NonZeroU32;
 
 use super::keys::ReadyKeys;
 use crate::crypto::Crypto;
 
-/// The ready keys of the session in a place.
+/// The ready keys of a session.
 #[derive(Debug)]
 struct Slot<C: Crypto> {
-    place: u32,
+    /// The session's place, and one: so that an empty slot needs no memory of its own.
+    owner: NonZeroU32,
     keys: ReadyKeys<C>,
+}
+
+/// The owner of a slot with the keys of the session in `place`.
+fn owner(place: usize) -> NonZeroU32 {
+    // There are fewer than 2³² places.
+    NonZeroU32::MIN.saturating_add(place as u32)
 }
 
 /// The slots.
@@ -31,7 +39,7 @@ impl<C: Crypto> Kept<C> {
     /// The keys of the session in `place`, if they are here.
     pub(super) fn get(&self, place: usize) -> Option<&ReadyKeys<C>> {
         let slot = self.slots.get(place.checked_rem(self.slots.len())?)?.as_ref()?;
-        (slot.place as usize == place).then_some(&slot.keys)
+        (slot.owner == owner(place)).then_some(&slot.keys)
     }
 
     /// Keeps what `make` makes for the session in `place`, unless that is here or there is no room for any.
@@ -40,7 +48,7 @@ impl<C: Crypto> Kept<C> {
             && let Some(at) = place.checked_rem(self.slots.len())
             && let Some(slot) = self.slots.get_mut(at)
         {
-            *slot = Some(Slot { place: place as u32, keys: make() });
+            *slot = Some(Slot { owner: owner(place), keys: make() });
         }
     }
 

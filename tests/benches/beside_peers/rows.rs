@@ -37,7 +37,7 @@ pub(crate) fn all() -> Vec<fn() -> Row> {
     vec![
         || Row {
             title: "PING: encode, seal, mask",
-            ours: ours!(codec::ping_encode()),
+            ours: ours!(codec::ping_encode(true)),
             peer: DISCV5,
             theirs: given(0.48, Primitive::AesGcm, 12.0),
             bars: [0.55, 0.55],
@@ -45,10 +45,26 @@ pub(crate) fn all() -> Vec<fn() -> Row> {
         },
         || Row {
             title: "PING: unmask, open, parse",
-            ours: ours!(codec::ping_open()),
+            ours: ours!(codec::ping_open(true)),
             peer: DISCV5,
             theirs: given(0.49, Primitive::AesGcm, 10.0),
             bars: [0.55, 0.55],
+            allocations: Some(0.0),
+        },
+        || Row {
+            title: "PING encode, keys not kept",
+            ours: ours!(codec::ping_encode(false)),
+            peer: DISCV5,
+            theirs: given(0.48, Primitive::AesGcm, 12.0),
+            bars: [f64::INFINITY; 2],
+            allocations: Some(0.0),
+        },
+        || Row {
+            title: "PING open, keys not kept",
+            ours: ours!(codec::ping_open(false)),
+            peer: DISCV5,
+            theirs: given(0.49, Primitive::AesGcm, 10.0),
+            bars: [f64::INFINITY; 2],
             allocations: Some(0.0),
         },
         || Row {
@@ -100,11 +116,35 @@ pub(crate) fn all() -> Vec<fn() -> Row> {
             allocations: Some(0.0),
         },
         || Row {
-            title: "discv5 handshake in memory, all packets",
-            ours: ours!(packets::handshakes()),
+            title: "discv5 handshake packet, both sides",
+            ours: ours!(packets::handshake_packets(false)),
             peer: DISCV5,
             theirs: given(309.0, Primitive::Verify, 71.0),
             bars: [0.97, 0.62],
+            allocations: Some(0.0),
+        },
+        || Row {
+            title: "the same, ephemeral key ahead",
+            ours: ours!(packets::handshake_packets(true)),
+            peer: DISCV5,
+            theirs: given(309.0, Primitive::Verify, 71.0),
+            bars: [f64::INFINITY; 2],
+            allocations: Some(0.0),
+        },
+        || Row {
+            title: "its operations on the curve alone",
+            ours: ours!(codec::handshake_primitives()),
+            peer: DISCV5,
+            theirs: given(309.0, Primitive::Verify, 71.0),
+            bars: [f64::INFINITY; 2],
+            allocations: Some(0.0),
+        },
+        || Row {
+            title: "discv5 handshake, all four packets",
+            ours: ours!(packets::handshakes()),
+            peer: "its handshake packet",
+            theirs: given(309.0, Primitive::Verify, 71.0),
+            bars: [f64::INFINITY; 2],
             allocations: Some(0.0),
         },
         || Row {
@@ -172,8 +212,10 @@ type Make = fn() -> Op;
 /// Our operations by name, for callgrind.
 pub(crate) fn operations() -> Vec<(&'static str, Make)> {
     vec![
-        ("ping-encode", codec::ping_encode::<RustCrypto>),
-        ("ping-open", codec::ping_open::<RustCrypto>),
+        ("ping-encode", || codec::ping_encode::<RustCrypto>(true)),
+        ("ping-open", || codec::ping_open::<RustCrypto>(true)),
+        ("ping-encode-made", || codec::ping_encode::<RustCrypto>(false)),
+        ("ping-open-made", || codec::ping_open::<RustCrypto>(false)),
         ("unknown-packet", packets::unknown::<RustCrypto>),
         ("unsolicited-handshake", packets::unsolicited::<RustCrypto>),
         ("nodes-known", packets::nodes_known::<RustCrypto>),
@@ -181,6 +223,8 @@ pub(crate) fn operations() -> Vec<(&'static str, Make)> {
         ("record-text", codec::record_from_text::<RustCrypto>),
         ("record-rlp", codec::record_from_rlp::<RustCrypto>),
         ("discv5-handshake", packets::handshakes::<RustCrypto>),
+        ("handshake-packet", || packets::handshake_packets::<RustCrypto>(false)),
+        ("handshake-curve", codec::handshake_primitives::<RustCrypto>),
         ("noise-handshake", channel::noise::<RustCrypto>),
         ("transfer-64-kib", channel::transfer::<RustCrypto>),
         ("verify", codec::verify::<RustCrypto>),

@@ -4,9 +4,10 @@ use coracle_core::{
     crypto::RustCrypto,
     discovery::{Config, Discovery},
 };
+use coracle_native_crypto::NativeCrypto;
 
 use crate::{
-    backend::identity,
+    backend::{Backend, identity},
     ours::host::{record, rng},
     peers,
     table::{number, print},
@@ -14,19 +15,32 @@ use crate::{
 
 /// Bytes on the heap of a machine with this configuration.
 fn heap(config: Config) -> f64 {
+    heap_with::<RustCrypto>(config)
+}
+
+fn heap_with<B: Backend>(config: Config) -> f64 {
     let record = record(&identity::<RustCrypto>(1), 1, 1);
     let mut made = None;
-    let info = allocation_counter::measure(|| made = Some(Discovery::new(config, &record, rng(1))));
+    let info = allocation_counter::measure(|| made = Some(Discovery::<B>::new(config, &record, rng(1))));
     info.bytes_current as f64
 }
 
+/// Bytes of each session more, with its keys kept ready or without.
+fn session<B: Backend>(kept: bool) -> f64 {
+    let with = |sessions| {
+        heap_with::<B>(Config { sessions, kept_keys: if kept { sessions } else { 0 }, ..Config::default() })
+    };
+    (with(4096) - with(2048)) / 2048.0
+}
+
 /// The limits of the crate `discv5`, as far as it has any: 16 nodes in each of the 17 buckets that can be full
-/// in practice and one that waits. It takes memory for all else as it comes; ours has room for what a cluster of
-/// sixteen needs.
+/// in practice and one that waits. It keeps no keys ready. It takes memory for all else as it comes; ours has room
+/// for what a cluster of sixteen needs.
 fn equal_limits() -> Config {
     Config {
         nodes: 17 * 17,
         sessions: 128,
+        kept_keys: 0,
         challenges: 32,
         prefixes: 64,
         verified_records: 256,
@@ -44,9 +58,10 @@ type Set = fn(&mut Config, usize);
 
 /// What each limit costs, in bytes for each that it allows.
 fn places() {
-    let sets: [(&str, Set); 10] = [
+    let sets: [(&str, Set); 11] = [
         ("nodes", |config, n| config.nodes = n),
         ("sessions", |config, n| config.sessions = n),
+        ("kept_keys", |config, n| (config.kept_keys, config.sessions) = (n, 2048)),
         ("challenges", |config, n| config.challenges = n),
         ("prefixes", |config, n| config.prefixes = n),
         ("verified_records", |config, n| config.verified_records = n),
@@ -73,8 +88,6 @@ fn places() {
 /// Prints the table of sizes.
 pub(crate) fn run() {
     let idle = peers::discv5::idle() as f64;
-    let with = |sessions| Config { sessions, ..Config::default() };
-    let session = (heap(with(4096)) - heap(with(2048))) / 2048.0;
     let line = |what: &str, ours: f64, peer: &str, theirs: f64, ratio: String, bar: &str, met: bool| {
         let met = if met { "yes" } else { "no" };
         [what, &number(ours), peer, &number(theirs), &ratio, bar, met].map(str::to_owned).to_vec()
@@ -100,16 +113,16 @@ pub(crate) fn run() {
             "none",
             true,
         ),
-        line(
-            "one session, bytes",
-            session,
-            "discv5 crate (given)",
-            499.0,
-            String::new(),
-            "256",
-            session <= 256.0,
-        ),
     ];
+    let sessions = [
+        ("one session, keys not kept, bytes", session::<RustCrypto>(false), 256.0),
+        ("one session, keys kept, default", session::<RustCrypto>(true), 1100.0),
+        ("one session, keys kept, native", session::<NativeCrypto>(true), 1100.0),
+    ];
+    let sessions = sessions.map(|(what, bytes, bar)| {
+        line(what, bytes, "discv5 crate (given)", 499.0, String::new(), &number(bar), bytes <= bar)
+    });
+    let lines: Vec<_> = lines.into_iter().chain(sessions).collect();
     print(&["what", "ours", "peer", "theirs", "ratio", "bar", "met"], &lines);
     println!();
     places();

@@ -52,7 +52,7 @@ pub(crate) fn rng(number: u32) -> Rng {
 /// A node of ours.
 pub(crate) struct Host<B: Backend> {
     pub(crate) identity: Identity<B>,
-    pub(crate) discovery: Discovery,
+    pub(crate) discovery: Discovery<B>,
     pub(crate) endpoint: SocketAddr,
 }
 

@@ -190,6 +190,50 @@ pub(crate) fn handshakes<B: Backend>() -> Op {
     )
 }
 
+/// The handshake packet with the record alone: from the challenge in hand until the other side has answered it in a
+/// session. `ahead`: the ephemeral key was made while the challenge was waited for.
+pub(crate) fn handshake_packets<B: Backend>(ahead: bool) -> Op {
+    const PAIRS: u64 = 8;
+    // They meet again and again, and the record is checked each time.
+    let host = |number| Host::<B>::new(number, Config { verified_records: 0, ..small() });
+    let pairs: Vec<_> = (0..PAIRS).map(|_| [1, 2].map(host)).collect();
+    Op::prepared(
+        (pairs, START),
+        PAIRS,
+        move |(pairs, now)| {
+            // So that the budget of signature checks is never what is measured, and all challenges before are over.
+            *now = *now + Duration::from_secs(5);
+            pairs.iter_mut().for_each(|pair| challenge(pair, *now, ahead));
+        },
+        |(pairs, now)| {
+            for [first, second] in pairs {
+                let mut buf = [0; MAX_PACKET_SIZE];
+                let (_, len) = first.poll(*now, &mut buf).unwrap();
+                second.handle(*now, first.endpoint, &mut buf[..len]);
+                assert_eq!(second.discovery.session_count(), 1);
+            }
+        },
+    )
+}
+
+/// Lets the first have a challenge of the second, after both have forgotten each other.
+fn challenge<B: Backend>([first, second]: &mut [Host<B>; 2], now: Instant, ahead: bool) {
+    let ids = [&*first, &*second].map(|host| host.identity.node_id());
+    for (host, other) in [(&mut *first, ids[1]), (&mut *second, ids[0])] {
+        host.discovery.remove(now, &other);
+        host.settle(now);
+    }
+    first.discovery.ping(now, second.discovery.local_record()).unwrap();
+    let mut buf = [0; MAX_PACKET_SIZE];
+    let (_, len) = first.poll(now, &mut buf).unwrap();
+    second.handle(now, first.endpoint, &mut buf[..len]);
+    if ahead {
+        assert!(first.poll(now, &mut buf.clone()).is_none());
+    }
+    let (_, len) = second.poll(now, &mut buf).unwrap();
+    first.handle(now, second.endpoint, &mut buf[..len]);
+}
+
 fn meet<B: Backend>(pair: &mut [Host<B>; 2]) {
     let [first, second] = pair;
     let request = first.discovery.ping(START, second.discovery.local_record()).unwrap();

@@ -32,7 +32,7 @@ impl<B: Backend> Socketed<B> {
     }
 
     /// Runs until `on_event` says that it was enough.
-    async fn drive(&mut self, mut on_event: impl FnMut(&mut Discovery, Event) -> bool) {
+    async fn drive(&mut self, mut on_event: impl FnMut(&mut Discovery<B>, Event) -> bool) {
         let mut buf = [0; MAX_PACKET_SIZE];
         loop {
             let now = self.now();

@@ -61,10 +61,7 @@ pub(crate) fn handshakes() -> Op {
                 for number in 0..CLIENTS as u32 {
                     meeting.clients.push(started(2 + number).await);
                 }
-                // Their tasks begin.
-                for _ in 0..100 {
-                    tokio::task::yield_now().await;
-                }
+                settle().await;
             });
         },
         |meeting| {
@@ -105,11 +102,24 @@ fn talk(client: &Discv5, to: NodeContact) -> impl Future<Output = Vec<u8>> + use
     async move { answer.await.unwrap() }
 }
 
-/// Bytes on the heap of a node that was made, and not started.
+/// Bytes on the heap of a node that runs and knows nobody.
 pub(crate) fn idle() -> u64 {
     let runtime = runtime();
-    let _inside = runtime.enter();
     let mut made = None;
-    let info = allocation_counter::measure(|| made = Some(node(1)));
+    let start = async {
+        let node = started(1).await;
+        settle().await;
+        node
+    };
+    let info = allocation_counter::measure(|| made = Some(runtime.block_on(start)));
+    let _inside = runtime.enter();
+    drop(made);
     info.bytes_current as u64
+}
+
+/// Its tasks begin.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
 }
