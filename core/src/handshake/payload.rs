@@ -25,6 +25,8 @@ const IDENTITY_KEY: u32 = 1;
 const IDENTITY_SIG: u32 = 2;
 const EXTENSIONS: u32 = 4;
 const STREAM_MUXERS: u32 = 2;
+/// `extensions: { stream_muxers: ["/yamux/1.0.0"] }`, as it is on the wire.
+const NAMED_YAMUX: &[u8] = b"\x22\x0e\x12\x0c/yamux/1.0.0";
 
 /// The node's Noise static key, with its identity's signature over it: made once a start, used for
 /// all handshakes, never stored. Wiped on drop.
@@ -70,15 +72,12 @@ impl StaticKey {
 
     /// Writes the payload at the start of `out`; `None` when it does not fit.
     pub(super) fn write_payload(&self, early_muxer: bool, out: &mut [u8]) -> Option<usize> {
-        let (head, tail) = out.split_at_mut_checked(self.signed.len())?;
+        let muxer: &[u8] = if early_muxer { NAMED_YAMUX } else { &[] };
+        let len = self.signed.len() + muxer.len();
+        let (head, tail) = out.get_mut(..len)?.split_at_mut_checked(self.signed.len())?;
         head.copy_from_slice(&self.signed);
-        if !early_muxer {
-            return Some(head.len());
-        }
-        let mut inner = [0; 2 + YAMUX.len()];
-        let inner_len = Writer::new(&mut inner).bytes(STREAM_MUXERS, YAMUX).finish()?;
-        let len = Writer::new(tail).bytes(EXTENSIONS, inner.get(..inner_len)?).finish()?;
-        Some(head.len() + len)
+        tail.copy_from_slice(muxer);
+        Some(len)
     }
 }
 
@@ -186,6 +185,17 @@ mod tests {
             for payload in [together, apart] {
                 assert_eq!(read(&payload), Ok((*identity(2).public_key(), muxers)), "{named:?}");
             }
+        }
+    }
+
+    #[test]
+    fn we_name_our_muxer_when_told_to_and_write_no_half_payload() {
+        let key = static_key();
+        let mut out = [0; MAX_OWN_PAYLOAD];
+        for (early_muxer, muxers) in [(true, Muxers::Yamux), (false, Muxers::Unnamed)] {
+            let len = key.write_payload(early_muxer, &mut out).unwrap();
+            assert_eq!(read(&out[..len]), Ok((*identity(2).public_key(), muxers)));
+            assert_eq!(key.write_payload(early_muxer, &mut out[..len - 1]), None);
         }
     }
 
