@@ -50,6 +50,11 @@ impl Cheap {
         self.sealed.as_ref().map_or_else(Vec::new, |sealed| sealed.borrow().clone())
     }
 
+    /// How many operations on curves it has done, each with an input of its own.
+    pub(crate) fn operations(&self) -> usize {
+        self.known.borrow().len()
+    }
+
     fn once<const N: usize>(
         &self,
         name: &str,

@@ -127,6 +127,13 @@ fn data(flags: u16, stream: u32, bytes: &[u8]) -> Vec<u8> {
 
 const HELLO_PING: &[u8] = b"\x13/multistream/1.0.0\n\x11/ipfs/ping/1.0.0\n";
 
+/// Rule N7, as for the handshake that it is made from.
+#[test]
+fn a_channel_wipes_itself() {
+    const fn wipes<T: zeroize::ZeroizeOnDrop>() {}
+    const { wipes::<Channel>() }
+}
+
 #[test]
 fn a_channel_holds_what_its_limits_say() {
     assert!(size_of::<Channel>() <= 2048, "{}", size_of::<Channel>());

@@ -117,3 +117,22 @@ pub struct Refused {
     /// Who it is.
     pub peer: PeerId,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::tests::identity;
+
+    #[test]
+    fn the_muxer_is_agreed_when_both_name_it_and_later_when_one_names_none() {
+        let early = |ours_named, theirs| {
+            Peer::new(*identity(2).public_key(), ours_named, theirs).map(|peer| peer.early_muxer)
+        };
+        assert_eq!(early(true, Muxers::Yamux), Ok(true));
+        assert_eq!(early(false, Muxers::Yamux), Ok(false));
+        assert_eq!(early(true, Muxers::Unnamed), Ok(false));
+        assert_eq!(early(false, Muxers::Unnamed), Ok(false));
+        assert_eq!(early(true, Muxers::Others), Err(HandshakeError::NoSharedMuxer));
+        assert_eq!(early(false, Muxers::Others), Ok(false));
+    }
+}

@@ -58,6 +58,7 @@ impl Party {
             if n == 0 {
                 return said;
             }
+            assert!(said.len() <= HANDSHAKE_WRITE_SIZE, "it goes on for ever");
             said.extend_from_slice(&buf[..n]);
         }
     }
@@ -84,6 +85,9 @@ impl Party {
     }
 }
 
+/// How often each side may speak until both are done: lines, message 1 or 2, message 3.
+const TURNS: usize = 3;
+
 /// Lets both talk until nobody has anything to say. Each message passes through `wire`, which may
 /// change it; it is told who speaks (0 the initiator) and how often that side spoke before.
 pub(crate) fn talk(
@@ -92,7 +96,7 @@ pub(crate) fn talk(
     mut wire: impl FnMut(usize, usize, &mut Vec<u8>),
 ) -> Result<(), HandshakeError> {
     let (mut to_a, mut to_b) = (Vec::new(), Vec::new());
-    for round in 0.. {
+    for round in 0..100 {
         let mut from_a = a.say();
         let mut from_b = b.say();
         if from_a.is_empty() && from_b.is_empty() {
@@ -111,7 +115,7 @@ pub(crate) fn talk(
         let n = a.hear(&mut to_a)?;
         to_a.drain(..n);
     }
-    unreachable!()
+    panic!("they never end")
 }
 
 /// Two finished handshakes: the initiator is node 1, the responder node 2.
@@ -180,6 +184,63 @@ fn another_peer_is_refused_before_our_identity_is_shown() {
 }
 
 #[test]
+fn who_is_expected_is_let_in_by_both_sides() {
+    let expect = |n: u8| Options { expected: Some(identity(n).peer_id()), ..Options::default() };
+    let (a, b) = finished_pair(expect(2), expect(1));
+    assert_eq!((a.peer_id(), b.peer_id()), (identity(2).peer_id(), identity(1).peer_id()));
+    let (mut a, mut b) = (Party::initiator(1, expect(2)), Party::responder(2, expect(3)));
+    let (expected, found) = (identity(3).peer_id(), identity(1).peer_id());
+    assert_eq!(talk(&mut a, &mut b, |_, _, _| ()), Err(HandshakeError::WrongPeer { expected, found }));
+}
+
+/// Who answered is known between messages 2 and 3, so that it can still be turned away unseen.
+#[test]
+fn a_dialler_knows_the_peer_before_it_shows_itself() {
+    let (mut a, mut b) = (Party::initiator(1, QUIET), Party::responder(2, QUIET));
+    let peer = |party: &Party| match &party.machine {
+        Machine::Initiator(machine) => machine.peer().copied(),
+        Machine::Responder(_) => None,
+    };
+    assert_eq!(peer(&a), None);
+    b.hear(&mut a.say()).unwrap();
+    a.hear(&mut b.say()).unwrap();
+    assert_eq!((peer(&a), a.state()), (None, HandshakeState::Noise));
+    b.hear(&mut a.say()).unwrap();
+    a.hear(&mut b.say()).unwrap();
+    assert_eq!(peer(&a), Some(*identity(2).public_key()));
+    a.say();
+    assert_eq!((peer(&a), a.state()), (None, HandshakeState::Finished));
+}
+
+/// The public half of an ephemeral key costs a multiplication: it is made while the peer is waited for, not
+/// before our lines are out, and once.
+#[test]
+fn ephemeral_keys_are_made_while_the_peer_is_waited_for() {
+    let crypto = crate::testing::Cheap::exact();
+    let identity = Identity::new(crypto.clone(), SecretKey::from_bytes(&[1; 32]).unwrap());
+    let mut rng = Seed::new([7; 32]).stream("handshake");
+    let key = StaticKey::new(&identity, &mut rng);
+    let before = crypto.operations();
+    let mut buf = [0; HANDSHAKE_WRITE_SIZE];
+    let mut header = *b"\x13/multistream/1.0.0\n";
+    let mut noise = *b"\x07/noise\n";
+
+    let mut a = Initiator::new(&key, &mut rng, QUIET);
+    assert_eq!((a.poll_write(&identity, &mut buf), crypto.operations()), (28, before));
+    assert_eq!((a.poll_write(&identity, &mut buf), crypto.operations()), (0, before + 1));
+    a.handle_bytes(&identity, &mut header).unwrap();
+    a.handle_bytes(&identity, &mut noise).unwrap();
+    assert_eq!((a.poll_write(&identity, &mut buf), crypto.operations()), (2 + 32, before + 1));
+
+    let mut b = Responder::new(&key, &mut rng, QUIET);
+    b.handle_bytes(&identity, &mut header).unwrap();
+    assert_eq!((b.poll_write(&identity, &mut buf), crypto.operations()), (20, before + 1));
+    b.handle_bytes(&identity, &mut noise).unwrap();
+    assert_eq!((b.poll_write(&identity, &mut buf), crypto.operations()), (8, before + 1));
+    assert_eq!((b.poll_write(&identity, &mut buf), crypto.operations()), (0, before + 2));
+}
+
+#[test]
 fn our_own_key_is_refused() {
     let (mut a, mut b) = (Party::initiator(1, QUIET), Party::responder(1, QUIET));
     assert_eq!(talk(&mut a, &mut b, |_, _, _| ()), Err(HandshakeError::OwnKey));
@@ -190,6 +251,10 @@ fn a_machine_is_not_finished_before_its_time() {
     let mut a = Party::initiator(1, QUIET);
     assert_eq!(a.say().len(), 28);
     let Machine::Initiator(machine) = a.machine else { unreachable!() };
+    assert!(!machine.is_finished());
+    assert!(machine.finish().is_err_and(|machine| machine.state() == HandshakeState::Multistream));
+    let Machine::Responder(machine) = Party::responder(2, QUIET).machine else { unreachable!() };
+    assert!(!machine.is_finished());
     assert!(machine.finish().is_err_and(|machine| machine.state() == HandshakeState::Multistream));
 }
 
@@ -235,13 +300,16 @@ fn the_least_buffer_is_enough_and_less_writes_nothing() {
     let mut to_b = b"\x13/multistream/1.0.0\n".to_vec();
     (0..limits::MAX_PROPOSALS).for_each(|_| to_b.extend(b"\x03/a\n"));
     to_b.extend(b"\x07/noise\n");
-    a.say();
+    let mut small = [0; HANDSHAKE_WRITE_SIZE - 1];
+    let Machine::Initiator(machine) = &mut a.machine else { unreachable!() };
+    assert_eq!(machine.poll_write(&a.identity, &mut small), 0);
+    assert_eq!(small, [0; HANDSHAKE_WRITE_SIZE - 1]);
+    assert_eq!(a.say().len(), 28);
     assert!(a.hear(&mut b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec()).is_ok());
     to_b.extend(a.say());
     let n = to_b.len();
     assert_eq!(b.hear(&mut to_b), Ok(n));
     let Machine::Responder(machine) = &mut b.machine else { unreachable!() };
-    let mut small = [0; HANDSHAKE_WRITE_SIZE - 1];
     assert_eq!(machine.poll_write(&b.identity, &mut small), 0);
     let mut enough = [0; HANDSHAKE_WRITE_SIZE];
     let n = machine.poll_write(&b.identity, &mut enough);
@@ -276,23 +344,27 @@ fn no_key_is_used_twice_with_one_nonce() {
     let identities = secrets.map(|secret| Identity::new(crypto.clone(), secret));
     let mut rng = Seed::new([7; 32]).stream("handshake");
     let keys = [0, 1].map(|n| StaticKey::new(&identities[n], &mut rng));
+    let mut hashes = std::collections::BTreeSet::new();
     for _ in 0..100 {
         let mut a = Initiator::new(&keys[0], &mut rng, Options::default());
         let mut b = Responder::new(&keys[1], &mut rng, Options::default());
         let mut buf = [0; HANDSHAKE_WRITE_SIZE];
-        while !b.is_finished() {
+        for _ in 0..TURNS {
             let n = a.poll_write(&identities[0], &mut buf);
             assert_eq!(b.handle_bytes(&identities[1], &mut buf[..n]), Ok(n));
             let n = b.poll_write(&identities[1], &mut buf);
             assert_eq!(a.handle_bytes(&identities[0], &mut buf[..n]), Ok(n));
         }
-        for finished in [a.finish().ok(), b.finish().ok()] {
-            let (mut send, _) = finished.unwrap().admit(|_| true).unwrap().into_ciphers();
+        assert!(a.is_finished() && b.is_finished());
+        for finished in [a.finish().ok(), b.finish().ok()].map(Option::unwrap) {
+            hashes.insert(*finished.hash());
+            let (mut send, _) = finished.admit(|_| true).unwrap().into_ciphers();
             for _ in 0..10 {
                 send.seal(&crypto, &[], &mut [0; 5]).unwrap();
             }
         }
     }
+    assert_eq!(hashes.len(), 100, "one for both sides, another for every connection");
     let mut sealed = crypto.sealed();
     let count = sealed.len();
     sealed.sort_unstable();
@@ -317,7 +389,6 @@ fn what_holds_secrets_wipes_itself() {
         wipes::<Responder>();
         wipes::<Finished>();
         wipes::<Admitted>();
-        wipes::<crate::channel::Channel>();
         assert!(core::mem::needs_drop::<Initiator>() && core::mem::needs_drop::<Responder>());
     }
 }

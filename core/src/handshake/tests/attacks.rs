@@ -98,3 +98,50 @@ fn keys_of_small_order_are_refused() {
     let (a, _) = tampered(2, |bytes| bytes[2..34].fill(0));
     assert_eq!(a.state(), HandshakeState::Failed);
 }
+
+/// Message 1 is one key; 2 and 3 have their keys and two tags at least. What is long enough is read.
+#[test]
+fn messages_of_the_wrong_length_are_named() {
+    let of_length = |number: u8, len: usize| {
+        let (mut a, mut b) = (Party::initiator(1, QUIET), Party::responder(2, QUIET));
+        let mut said = 0;
+        let result = talk(&mut a, &mut b, |_, _, bytes| {
+            said += 1;
+            // Both sides' lines come first.
+            if said == 2 + number {
+                bytes.resize(2 + len, 0);
+                bytes[..2].copy_from_slice(&(len as u16).to_be_bytes());
+            }
+        });
+        result.unwrap_err()
+    };
+    for (message, least) in [(2, 32 + 48 + 16), (3, 48 + 16)] {
+        for len in [0, 31, 32, 47, least - 1] {
+            assert_eq!(of_length(message, len), HandshakeError::WrongLength { message, len });
+        }
+        assert_eq!(of_length(message, least), HandshakeError::Decrypt { message });
+    }
+    for len in [0, 31, 33] {
+        assert_eq!(of_length(1, len), HandshakeError::WrongLength { message: 1, len });
+    }
+}
+
+/// The length alone is enough to refuse a message, so that nobody is waited for to send so much.
+#[test]
+fn a_message_too_long_is_refused_before_it_is_there() {
+    let length = |len: usize| (len as u16).to_be_bytes();
+    let most = limits::MAX_HANDSHAKE_MESSAGE;
+    let mut a = Party::initiator(1, QUIET);
+    a.say();
+    a.hear(&mut b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec()).unwrap();
+    a.say();
+    let mut b = Party::responder(2, QUIET);
+    b.hear(&mut b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec()).unwrap();
+    for (message, mut party) in [(2, a), (1, b)] {
+        assert_eq!(party.hear(&mut length(most)), Ok(0), "it may be long");
+        let too_long = HandshakeError::TooLong { message, len: most + 1 };
+        assert_eq!(party.hear(&mut length(most + 1)), Err(too_long));
+        assert_eq!(party.state(), HandshakeState::Failed);
+        assert_eq!(party.hear(&mut []), Err(HandshakeError::Ended), "and dead it stays");
+    }
+}
