@@ -21,6 +21,7 @@ mod mux;
 mod ping;
 mod protocols;
 mod select;
+mod slots;
 mod stream;
 mod streams;
 #[cfg(test)]
@@ -32,10 +33,10 @@ use core::time::Duration;
 
 pub use app::{StreamEnd, StreamNews};
 pub use event::{ChannelError, ChannelEvent, CloseReason, Refusal, Side};
-pub use mux::Memory;
 pub use protocols::{Protocols, ProtocolsError};
 pub(crate) use select::PING_NAME;
 pub use select::SelectError;
+pub use slots::Memory;
 pub use streams::{Offered, Payload, Written};
 pub use yamux::YamuxError;
 

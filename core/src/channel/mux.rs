@@ -4,8 +4,6 @@
 //! taken there is room for everything it can cause; where there is none, nothing is taken, and the
 //! peer waits (design, section 3).
 
-use alloc::boxed::Box;
-
 use super::{
     app::{App, StreamEnd},
     event::{ChannelError, ChannelEvent, Refusal},
@@ -13,6 +11,7 @@ use super::{
     ping::{Echo, Pinger},
     protocols::Protocols,
     select::{Protocol, Select, SelectError},
+    slots::{Memory, Slots},
     stream::{Phase, Stream, Written},
     write::Out,
     yamux::{ACK, FIN, HEADER_LEN, Header, Kind, RST, SYN, YamuxError},
@@ -41,22 +40,9 @@ pub(super) enum Verdict {
     PingsFail,
 }
 
-/// The stream table of a channel: all the memory that it takes from the heap. One that an ended
-/// channel gave back serves the next.
-#[derive(Debug)]
-pub struct Memory(Box<[Option<Stream>]>);
-
-impl Memory {
-    /// Room for `streams` streams open at once, both directions together (at least 2: one is ours
-    /// to ping with, whatever the peer opens).
-    pub fn new(streams: usize) -> Self {
-        Self(core::iter::repeat_with(|| None).take(streams.max(2)).collect())
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Mux {
-    pub(super) streams: Box<[Option<Stream>]>,
+    pub(super) streams: Slots,
     /// Parity of the ids that the peer opens.
     peer_parity: u32,
     /// The next id that we open; `None` when they are used up.
@@ -115,7 +101,7 @@ impl Mux {
             Role::Responder => (2, 1),
         };
         Self {
-            streams: memory.0,
+            streams: Slots::new(memory),
             peer_parity,
             next_id: Some(next_id),
             highest: 0,
@@ -137,14 +123,13 @@ impl Mux {
     }
 
     /// Gives the table back, empty.
-    pub(super) fn into_memory(mut self) -> Memory {
-        self.streams.fill_with(|| None);
-        Memory(self.streams)
+    pub(super) fn into_memory(self) -> Memory {
+        self.streams.into_memory()
     }
 
     /// Streams that are open, or whose end is not written yet.
     pub(super) fn open_streams(&self) -> usize {
-        self.streams.iter().flatten().count()
+        self.streams.iter().count()
     }
 
     pub(super) const fn take_verdict(&mut self) -> Option<Verdict> {
@@ -266,11 +251,11 @@ impl Mux {
         if id % 2 != self.peer_parity {
             return Err(YamuxError::WrongParity(id));
         }
-        if self.streams.iter().flatten().any(|stream| stream.id == id) {
+        if self.streams.iter().any(|stream| stream.id == id) {
             return Err(YamuxError::AlreadyOpen(id));
         }
         self.highest = self.highest.max(id);
-        let negotiating = self.streams.iter().flatten().filter(|s| matches!(s.phase, Phase::Listening(_)));
+        let negotiating = self.streams.iter().filter(|s| matches!(s.phase, Phase::Listening(_)));
         let backlog = negotiating.count();
         if self.draining || self.free() <= self.reserve() || backlog >= MAX_NEGOTIATING_STREAMS {
             let queued = self.resets.push_back(id);
@@ -278,19 +263,18 @@ impl Mux {
             refuse(events, id, Refusal::TooManyStreams);
             return Ok(());
         }
-        if let Some(slot) = self.streams.iter_mut().find(|slot| slot.is_none()) {
-            *slot = Some(Stream::inbound(id, now + self.negotiation_timeout));
-        }
+        // There is a free place, and more.
+        self.streams.insert(Stream::inbound(id, now + self.negotiation_timeout));
         Ok(())
     }
 
     fn free(&self) -> usize {
-        self.streams.len() - self.open_streams()
+        self.streams.capacity() - self.open_streams()
     }
 
     /// Slots kept for what the node itself opens, whatever the peer and the embedder do.
     pub(super) fn reserve(&self) -> usize {
-        let reserved = (self.streams.len() / 8).clamp(1, RESERVED_STREAMS);
+        let reserved = (self.streams.capacity() / 8).clamp(1, RESERVED_STREAMS);
         reserved - usize::from(self.ping_stream.is_some())
     }
 
@@ -304,10 +288,12 @@ impl Mux {
             return None;
         }
         let id = self.next_id?;
-        let slot = self.streams.iter_mut().find(|slot| slot.is_none())?;
         let select = Select::propose(Protocol::App(protocol));
         let app = App::new(protocol, true);
-        *slot = Some(Stream::outbound(id, select, now + self.negotiation_timeout, Some(app)));
+        let stream = Stream::outbound(id, select, now + self.negotiation_timeout, Some(app));
+        if !self.streams.insert(stream) {
+            return None;
+        }
         self.next_id = id.checked_add(2);
         Some(id)
     }
@@ -387,10 +373,10 @@ impl Mux {
         if input.is_empty() {
             return Ok(0);
         }
-        let echoes = self.streams.iter().flatten().filter(|s| matches!(s.phase, Phase::Echo(_))).count();
+        let echoes = self.streams.iter().filter(|s| matches!(s.phase, Phase::Echo(_))).count();
         // By field, since the stream and the pinger are needed at once.
         let Self { streams, pinger, protocols, .. } = self;
-        let Some(stream) = streams.iter_mut().flatten().find(|stream| stream.is(id)) else {
+        let Some(stream) = streams.iter_mut().find(|stream| stream.is(id)) else {
             return Ok(input.len());
         };
         let mut unsupported = false;
@@ -495,7 +481,7 @@ impl Mux {
         self.draining = true;
         self.pinger.disable();
         self.keepalive.stop();
-        for stream in self.streams.iter_mut().flatten() {
+        for stream in self.streams.iter_mut() {
             stream.fin_owed |= stream.is_probe();
         }
     }
@@ -521,17 +507,17 @@ impl Mux {
             self.resets.pop_front();
         }
         self.open_ping_stream(now);
-        let slots = self.streams.len();
+        let slots = self.streams.end();
         for i in 0..slots {
             let at = (self.first + i) % slots;
-            let Some(Some(stream)) = self.streams.get_mut(at) else { continue };
+            let Some(stream) = self.streams.at_mut(at) else { continue };
             if stream.write(crypto, now, &mut self.pinger, &self.protocols, out) == Written::Ended {
                 let id = stream.id;
                 self.end_slot(at, StreamEnd::Finished);
                 self.handle_ping_stream_end(id);
             }
         }
-        self.first = (self.first + 1) % slots;
+        self.first = (self.first + 1) % slots.max(1);
     }
 
     fn open_ping_stream(&mut self, now: Instant) {
@@ -539,15 +525,15 @@ impl Mux {
             return;
         }
         let Some(id) = self.next_id else { return };
-        let Some(slot) = self.streams.iter_mut().find(|slot| slot.is_none()) else { return };
         let deadline = now + self.negotiation_timeout;
-        *slot = Some(Stream::outbound(id, Select::propose(Protocol::Ping), deadline, None));
-        self.ping_stream = Some(id);
-        self.next_id = id.checked_add(2);
+        if self.streams.insert(Stream::outbound(id, Select::propose(Protocol::Ping), deadline, None)) {
+            self.ping_stream = Some(id);
+            self.next_id = id.checked_add(2);
+        }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let streams = self.streams.iter().flatten().filter_map(Stream::next_timeout).min();
+        let streams = self.streams.iter().filter_map(Stream::next_timeout).min();
         let pings = earlier(self.pinger.next_timeout(), self.keepalive.next_timeout());
         earlier(streams, pings)
     }
@@ -555,7 +541,7 @@ impl Mux {
     /// Gives up what took too long.
     pub(super) fn handle_timeout(&mut self, now: Instant, events: &mut Events) {
         let mut ping_stream_ended = None;
-        for stream in self.streams.iter_mut().flatten() {
+        for stream in self.streams.iter_mut() {
             let late = stream.deadline.is_some_and(|deadline| deadline <= now);
             if late && stream.is_probe() {
                 ping_stream_ended = Some(stream.id);
@@ -579,32 +565,31 @@ impl Mux {
 
     /// The stream with this id, unless it is over.
     pub(super) fn find(&mut self, id: u32) -> Option<&mut Stream> {
-        self.streams.iter_mut().flatten().find(|stream| stream.is(id))
+        self.streams.iter_mut().find(|stream| stream.is(id))
     }
 
     /// Frees the slot of a stream that is over, of which its user was not told yet and need not be; whether
     /// there was one.
     pub(super) fn forget_ended(&mut self, id: u32) -> bool {
         let ended = |stream: &Stream| stream.id == id && matches!(stream.phase, Phase::Ended);
-        let slot = self.streams.iter_mut().find(|slot| slot.as_ref().is_some_and(ended));
-        slot.and_then(Option::take).is_some()
+        let place = self.streams.position(ended);
+        place.inspect(|place| self.streams.remove(*place)).is_some()
     }
 
     pub(super) fn remove(&mut self, id: u32, end: StreamEnd) {
-        let slot = self.streams.iter().position(|slot| slot.as_ref().is_some_and(|s| s.is(id)));
-        if let Some(at) = slot {
+        if let Some(at) = self.streams.position(|stream| stream.is(id)) {
             self.end_slot(at, end);
         }
     }
 
     /// Yamux is through with the stream in this slot. The slot is kept until its user was told.
     fn end_slot(&mut self, at: usize, end: StreamEnd) {
-        let Some(Some(stream)) = self.streams.get_mut(at) else { return };
+        let Some(stream) = self.streams.at_mut(at) else { return };
         if stream.app.as_ref().is_some_and(|app| !app.dropped) {
             stream.end(end);
             self.news = true;
         } else {
-            self.streams[at] = None;
+            self.streams.remove(at);
         }
     }
 }

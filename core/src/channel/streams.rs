@@ -56,12 +56,11 @@ impl Channel {
         if !self.is_ready() || !(self.mux.news || writable) {
             return None;
         }
-        let count = self.mux.streams.len();
+        let count = self.mux.streams.end();
         let mut left = false;
         for i in 0..count {
             let at = (self.mux.news_from + i) % count;
-            let slot = &self.mux.streams[at];
-            let Some(app) = slot.as_ref().and_then(|stream| stream.app.as_ref()) else { continue };
+            let Some(app) = self.mux.streams.at(at).and_then(|stream| stream.app.as_ref()) else { continue };
             if !wanted(app.protocol) {
                 left = true;
                 continue;
@@ -77,7 +76,7 @@ impl Channel {
 
     fn news_of(&mut self, at: usize, writable: bool) -> Option<StreamNews> {
         let hand = self.in_hand.map(|hand| FRAME_PREFIX + hand.consumed);
-        let stream = self.mux.streams.get_mut(at)?.as_mut()?;
+        let stream = self.mux.streams.at_mut(at)?;
         let (id, can_write) = (stream.id, stream.can_write());
         let ended = matches!(stream.phase, Phase::Ended);
         let app = stream.app.as_mut().filter(|app| !app.dropped)?;
@@ -104,7 +103,7 @@ impl Channel {
         if let Some(end) = app.end.take() {
             app.dropped = true;
             if ended {
-                self.mux.streams[at] = None;
+                self.mux.streams.remove(at);
             }
             return Some(StreamNews::Ended { stream: id, end });
         }
@@ -257,7 +256,7 @@ impl Channel {
 
     /// Whether any stream is open, or its end not told yet, whose protocol's number is `wanted`.
     pub fn has_streams(&self, wanted: impl Fn(u8) -> bool) -> bool {
-        let apps = self.mux.streams.iter().flatten().filter_map(|stream| stream.app.as_ref());
+        let apps = self.mux.streams.iter().filter_map(|stream| stream.app.as_ref());
         apps.into_iter().any(|app| !app.dropped && wanted(app.protocol))
     }
 
