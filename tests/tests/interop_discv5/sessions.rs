@@ -51,6 +51,8 @@ async fn they_restart_and_begin() {
     let (mut ours, theirs) = (Ours::start(1).await, Theirs::start(2).await);
     theirs.ping(ours.enr()).await;
     assert!(!ours.session_with(theirs.id, theirs.endpoint).await);
+    // We check who opened a session. Let that be over: a packet of ours after the restart would begin before theirs.
+    ours.reaches(theirs.id).await;
 
     let theirs = theirs.restart().await;
     assert_eq!(theirs.ping(ours.enr()).await, (1, theirs.endpoint));
