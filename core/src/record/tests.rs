@@ -80,6 +80,16 @@ fn endpoints_are_where_somebody_can_be() {
     assert!(all(no_host).is_empty());
 }
 
+/// What is read of a record before its signature is checked is what it says after that.
+#[test]
+fn a_claim_says_what_the_record_says() {
+    let record = full();
+    let claim = Form::read(record.as_bytes()).unwrap().claim(&RustCrypto).unwrap();
+    assert!(claim.udp_endpoints().eq(record.udp_endpoints()) && record.udp_endpoints().count() == 2);
+    assert_eq!((claim.node_id(), claim.as_bytes()), (record.node_id(), record.as_bytes()));
+    assert_eq!(claim.verify(&RustCrypto).unwrap(), record);
+}
+
 #[test]
 fn round_trips_and_keeps_unknown_keys() {
     let record = full();
