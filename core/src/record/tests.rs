@@ -55,6 +55,42 @@ fn the_example_of_eip_778() {
 }
 
 #[test]
+fn endpoints_are_where_somebody_can_be() {
+    let all = |addresses: Addresses| {
+        let endpoints = addresses.udp_endpoints().chain(addresses.tcp_endpoints());
+        endpoints.map(|endpoint| endpoint.to_string()).collect::<std::vec::Vec<_>>()
+    };
+    let some = Addresses {
+        ip4: Some([10, 0, 0, 1].into()),
+        udp4: Some(9000),
+        tcp4: Some(9001),
+        ip6: Some([0x2000; 8].into()),
+        udp6: Some(9002),
+        tcp6: None,
+    };
+    let v6 = "[2000:2000:2000:2000:2000:2000:2000:2000]";
+    assert_eq!(
+        all(some),
+        ["10.0.0.1:9000", &std::format!("{v6}:9002"), "10.0.0.1:9001", &std::format!("{v6}:9001")],
+        "`tcp` serves both families"
+    );
+    let no_port = Addresses { udp4: Some(0), tcp4: None, ..some };
+    assert_eq!(all(no_port), [std::format!("{v6}:9002")]);
+    let no_host = Addresses { ip4: Some([0; 4].into()), ip6: Some([0; 16].into()), ..some };
+    assert!(all(no_host).is_empty());
+}
+
+/// What is read of a record before its signature is checked is what it says after that.
+#[test]
+fn a_claim_says_what_the_record_says() {
+    let record = full();
+    let claim = Form::read(record.as_bytes()).unwrap().claim(&RustCrypto).unwrap();
+    assert!(claim.udp_endpoints().eq(record.udp_endpoints()) && record.udp_endpoints().count() == 2);
+    assert_eq!((claim.node_id(), claim.as_bytes()), (record.node_id(), record.as_bytes()));
+    assert_eq!(claim.verify(&RustCrypto).unwrap(), record);
+}
+
+#[test]
 fn round_trips_and_keeps_unknown_keys() {
     let record = full();
     let again = Record::decode(record.as_bytes(), &RustCrypto).unwrap();
@@ -71,7 +107,7 @@ fn round_trips_and_keeps_unknown_keys() {
     let endpoints: std::vec::Vec<_> = moved.udp_endpoints().map(|e| e.to_string()).collect();
     assert_eq!(endpoints, ["10.0.0.2:9000", "[101:101:101:101:101:101:101:101]:9002"]);
     // tcp6 is absent, so tcp serves IPv6 too.
-    assert!(moved.tcp_endpoints().all(|e| e.port() == 9001));
+    assert_eq!(moved.tcp_endpoints().map(|e| e.port()).collect::<std::vec::Vec<_>>(), [9001; 2]);
 }
 
 #[cfg(feature = "enr")]
