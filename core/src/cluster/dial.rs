@@ -146,6 +146,12 @@ impl Dialer {
         None
     }
 
+    /// Whether [`Dialer::poll`] has anything to do: of many members few have at a time.
+    pub(super) fn is_due(&self, now: Instant, may_dial: bool) -> bool {
+        let unreachable = self.failures > 0 && !self.told_unreachable;
+        unreachable || self.next_timeout(may_dial).is_some_and(|at| now >= at)
+    }
+
     pub(super) fn next_timeout(&self, may_dial: bool) -> Option<Instant> {
         let attempt = match self.phase {
             Phase::Idle => None,

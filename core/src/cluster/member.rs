@@ -263,6 +263,9 @@ impl Member {
     }
 
     pub(super) fn poll(&mut self, now: Instant, rng: &mut Rng, may_dial: bool) -> Option<DialOutcome> {
+        if !self.dialer.is_due(now, may_dial) {
+            return None;
+        }
         // `Dialer::poll` asks for the endpoints only when a round begins.
         let mut dialer = core::mem::replace(&mut self.dialer, Dialer::new());
         let outcome = dialer.poll(now, rng, may_dial, || self.known());

@@ -139,13 +139,16 @@ impl Conn {
 #[derive(Debug)]
 pub(super) struct Conns {
     slots: Box<[Option<Conn>]>,
+    /// The name of the connection in each slot, side by side: a connection is looked for at every step, and is large.
+    names: Box<[Option<ConnId>]>,
     /// Where the search for something to write goes on, so that no connection starves.
     cursor: usize,
 }
 
 impl Conns {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { slots: (0..capacity).map(|_| None).collect(), cursor: 0 }
+        let names = core::iter::repeat_n(None, capacity).collect();
+        Self { slots: (0..capacity).map(|_| None).collect(), names, cursor: 0 }
     }
 
     /// Places, taken or not.
@@ -156,17 +159,19 @@ impl Conns {
 
     /// Puts a connection into a free slot; `false` when there is none.
     pub(super) fn insert(&mut self, conn: Conn) -> bool {
-        match self.slots.iter_mut().find(|slot| slot.is_none()) {
-            Some(slot) => {
-                *slot = Some(conn);
-                true
-            }
-            None => false,
-        }
+        let Some(free) = self.names.iter().position(Option::is_none) else { return false };
+        self.names[free] = Some(conn.id);
+        self.slots[free] = Some(conn);
+        true
+    }
+
+    fn position(&self, id: ConnId) -> Option<usize> {
+        self.names.iter().position(|name| *name == Some(id))
     }
 
     pub(super) fn find(&mut self, id: ConnId) -> Option<&mut Conn> {
-        self.iter_mut().find(|conn| conn.id == id)
+        let at = self.position(id)?;
+        self.slots[at].as_mut()
     }
 
     /// The name of the first connection that `is` holds for.
@@ -175,7 +180,9 @@ impl Conns {
     }
 
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Conn> {
-        self.slots.iter_mut().find(|slot| slot.as_ref().is_some_and(|conn| conn.id == id))?.take()
+        let at = self.position(id)?;
+        self.names[at] = None;
+        self.slots[at].take()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Conn> {
