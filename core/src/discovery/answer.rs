@@ -290,7 +290,7 @@ impl<C: Crypto> Discovery<C> {
         let node = self.table.find(&id);
         let (member, kept) = node.map_or((false, false), |node| (node.member, node.kept));
         let Some(lookup) = self.lookups.get_mut(lookup) else { return };
-        lookup.found(record, member);
+        lookup.found(&mut self.gathered, record, member);
         if let Some(endpoint) = endpoint {
             let limited = self.table.limited(endpoint.ip()) && !kept && id != lookup.target;
             let contact = Contact::new(id, endpoint, *record.public_key());

@@ -214,7 +214,8 @@ impl<C: Crypto> Discovery<C> {
     /// [`Event::LookupDone`](super::Event::LookupDone) until the next call of
     /// [`Discovery::poll_event`].
     pub fn lookup_results(&self, lookup: LookupId) -> &[Record] {
-        self.lookups.get(lookup.0).map_or(&[], |lookup| &lookup.results)
+        let gathered = self.lookups.get(lookup.0).and_then(|lookup| self.gathered.get(lookup.gathered?));
+        gathered.map_or(&[], |gathered| &gathered.results)
     }
 
     /// The answer to a TALKREQ of ours, from its [`Event::TalkResponse`](super::Event::TalkResponse)
@@ -328,7 +329,7 @@ impl<C: Crypto> Discovery<C> {
                 if let Some(lookup) = self.lookups.get_mut(lookup) {
                     lookup.ended(&peer.id, answered);
                     if let Some(node) = node {
-                        lookup.found(&node.record, node.member);
+                        lookup.found(&mut self.gathered, &node.record, node.member);
                     }
                 }
                 self.drive_lookup(now, lookup);

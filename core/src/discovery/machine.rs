@@ -8,6 +8,7 @@ use super::{
     config::Config,
     counters::{Counters, count},
     event::{Event, Events, LookupId, RequestId, TalkId, waiting},
+    gathered::Gathered,
     heard::Hearsay,
     keys::Ephemerals,
     lookup::{Lookup, LookupOrigin},
@@ -67,6 +68,8 @@ pub struct Discovery<C: Crypto = RustCrypto> {
     pub(super) talk_protocols: heapless::Vec<heapless::Vec<u8, MAX_TALK_PROTOCOL>, MAX_TALK_PROTOCOLS>,
     pub(super) table: Table,
     pub(super) lookups: Slab<Lookup>,
+    /// What the embedder's gathered.
+    pub(super) gathered: Slab<Gathered>,
     /// Of whom they were told.
     pub(super) hearsay: Hearsay,
     pub(super) owed: Ready<4>,
@@ -122,6 +125,7 @@ impl<C: Crypto> Discovery<C> {
             talk_protocols: heapless::Vec::new(),
             table: Table::new(&config, local.node_id(), &mut rng),
             lookups: Slab::new(lookups),
+            gathered: Slab::new(config.lookups),
             hearsay: Hearsay::new(lookups),
             owed: Ready::new([challenges, config.responses, capacity, capacity]),
             events: Events::new([capacity, lookups, config.nodes, config.talks], config.events),
@@ -209,7 +213,7 @@ impl<C: Crypto> Discovery<C> {
             self.free_request(read);
         }
         if let Some(read) = self.read_lookup.take() {
-            self.lookups.discard(read);
+            self.free_lookup(read);
         }
         if let Some(event) = self.events.next_other() {
             return Some(event);
@@ -257,11 +261,21 @@ impl<C: Crypto> Discovery<C> {
         }
     }
 
+    /// Frees the place of a lookup of the embedder's, and what it gathered.
+    fn free_lookup(&mut self, key: Key) {
+        if let Some(gathered) = self.lookups.get(key).and_then(|lookup| lookup.gathered) {
+            self.gathered.discard(gathered);
+        }
+        self.lookups.discard(key);
+    }
+
     fn lookup_event(&mut self, index: usize) -> Option<Event> {
         let key = self.lookups.key_at(index)?;
         let lookup = self.lookups.get(key).filter(|lookup| lookup.done)?;
         debug_assert!(lookup.origin == LookupOrigin::User);
-        let (target, answered, found) = (lookup.target, lookup.answered, lookup.found.as_ref());
+        let (target, answered) = (lookup.target, lookup.answered);
+        let gathered = lookup.gathered.and_then(|key| self.gathered.get(key));
+        let found = gathered.and_then(|gathered| gathered.found.as_ref());
         let known = self.record(&target);
         let newer = known.filter(|known| found.is_none_or(|found| found.seq() < known.seq()));
         let found = newer.or(found).cloned();

@@ -88,6 +88,8 @@ mod crowd;
 #[cfg(feature = "alloc")]
 mod event;
 #[cfg(feature = "alloc")]
+mod gathered;
+#[cfg(feature = "alloc")]
 mod heard;
 #[cfg(feature = "alloc")]
 mod kept;
