@@ -16,7 +16,7 @@ use super::{
     requests::{Opening, Origin, Outcome, Phase, Requests},
     responses::{Response, TalkPhase, Talks},
     session::Sessions,
-    table::Table,
+    table::{Table, Verdict},
     verified::Verified,
 };
 use crate::{
@@ -290,12 +290,13 @@ impl<C: Crypto> Discovery<C> {
         let id = record.node_id();
         let event = if let Some(source) = news.record.take() {
             Event::RecordSeen { record: record.clone(), source }
-        } else if let Some((endpoint, rtt)) = news.reachable.take() {
-            Event::Reachable { id, endpoint, rtt }
         } else {
-            Event::Unreachable { id, endpoint: news.unreachable.take()? }
+            match news.checked.take()? {
+                (endpoint, Verdict::Reachable(rtt)) => Event::Reachable { id, endpoint, rtt },
+                (endpoint, Verdict::Unreachable) => Event::Unreachable { id, endpoint },
+            }
         };
-        if news.reachable.is_some() || news.unreachable.is_some() {
+        if news.checked.is_some() {
             self.events.places.add(waiting::NODE, index);
         }
         Some(event)

@@ -54,8 +54,6 @@ pub(super) struct Node {
     pub(super) checking: bool,
     /// No request for its newer record before this.
     pub(super) refresh_from: Instant,
-    /// The prefixes for which it counts.
-    counted: heapless::Vec<Prefix, 2>,
     pub(super) news: News,
 }
 
@@ -77,8 +75,17 @@ impl Node {
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) record: Option<RecordSource>,
-    pub(super) reachable: Option<(SocketAddr, Option<Duration>)>,
-    pub(super) unreachable: Option<SocketAddr>,
+    /// Where it was asked last, and whether it answered.
+    pub(super) checked: Option<(SocketAddr, Verdict)>,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verdict {
+    /// It answered, after this time if that is known.
+    Reachable(Option<Duration>),
+    /// It did not, after all tries.
+    Unreachable,
 }
 
 /// What became of a record.
@@ -208,7 +215,7 @@ impl Table {
         if let Some(key) = self.nodes.find(&record.node_id()) {
             let bucket = self.bucket(&record.node_id());
             self.lists.push(KEPT + bucket, key.index());
-            self.uncount(key);
+            self.crowd.remove(key.index());
             if let Some(node) = self.nodes.get_mut(key) {
                 node.kept = true;
                 node.member |= member;
@@ -328,7 +335,6 @@ impl Table {
             probe: false,
             checking: false,
             refresh_from: Instant::ZERO,
-            counted: heapless::Vec::new(),
             news: News::default(),
         };
         let key = self.nodes.insert(record.node_id(), node).ok()?;
@@ -380,7 +386,7 @@ impl Table {
         } else if kept {
             self.check_soon(key, now, rng);
         } else {
-            self.uncount(key);
+            self.crowd.remove(key.index());
             if usable.is_empty() || !self.count(key) {
                 self.drop_node(key);
                 return if usable.is_empty() { Offered::Refused } else { Offered::PrefixLimit };
@@ -403,7 +409,7 @@ impl Table {
     }
 
     pub(super) fn drop_node(&mut self, key: Key) {
-        self.uncount(key);
+        self.crowd.remove(key.index());
         self.lists.remove(key.index());
         self.checks.clear(key.index());
         self.nodes.remove(key);
@@ -438,19 +444,9 @@ impl Table {
         let prefixes = self.prefixes(&self.usable(&node.record));
         let allowed = self.crowd.allows(&prefixes, bucket);
         if allowed {
-            self.crowd.add(&prefixes, bucket);
-            if let Some(node) = self.nodes.get_mut(key) {
-                node.counted = prefixes;
-            }
+            self.crowd.add(key.index(), &prefixes, bucket);
         }
         allowed
-    }
-
-    fn uncount(&mut self, key: Key) {
-        let Some(node) = self.nodes.get_mut(key) else { return };
-        let counted = core::mem::take(&mut node.counted);
-        let id = node.record.node_id();
-        self.crowd.remove(&counted, self.bucket(&id));
     }
 
     // --- Endpoints ---
