@@ -273,20 +273,15 @@ pub(super) struct Opening {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Challenged {
     pub(super) data: ChallengeData,
-    pub(super) nonce: Nonce,
-    pub(super) enr_seq: u64,
     pub(super) request: Key,
 }
 
 /// A handshake packet that was sent.
 #[derive(Debug)]
 pub(super) struct Handshake {
+    /// What it answers.
     pub(super) data: ChallengeData,
-    pub(super) nonce: Nonce,
     pub(super) keys: Keys,
-    pub(super) public_key: PublicKey,
-    /// The sequence number of our record that the peer says it has.
-    pub(super) enr_seq: u64,
     /// The request whose message was in it.
     pub(super) carried: Option<Key>,
 }

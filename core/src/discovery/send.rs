@@ -354,7 +354,8 @@ impl<C: Crypto> Discovery<C> {
         let src = self.local.node_id();
         let mut keys = Keys::initiator(crypto, &shared, &src, dest, &challenged.data);
         let signature = keys::sign_id(identity, &challenged.data, &ephemeral, dest);
-        let wanted = challenged.enr_seq == 0 || challenged.enr_seq < self.local.seq();
+        let known = packet::claimed_seq(&challenged.data);
+        let wanted = known == 0 || known < self.local.seq();
         let record = if wanted { self.local.as_bytes() } else { &[] };
         let auth = Auth::Handshake { src, signature, ephemeral: &ephemeral, record };
         let nonce = keys.next_nonce(&mut self.rng).ok_or(PacketError::Authdata)?;
@@ -369,9 +370,7 @@ impl<C: Crypto> Discovery<C> {
             }
         };
         let len = packet::seal(crypto, dest, &crypto.aes_gcm_key(keys.send()), &draft, len, buf)?;
-        let public_key = request.contact.public_key;
-        let Challenged { data, nonce, enr_seq, .. } = *challenged;
-        Ok((Handshake { data, nonce, keys, public_key, enr_seq, carried }, len))
+        Ok((Handshake { data: challenged.data, keys, carried }, len))
     }
 }
 
@@ -405,7 +404,7 @@ fn write_nodes<'r>(
     let total = plan.total();
     let records = plan.next_packet().iter().filter_map(|pick| {
         let bytes = record(pick)?.as_bytes();
-        (bytes.len() == pick.len).then_some(bytes)
+        (bytes.len() == usize::from(pick.len)).then_some(bytes)
     });
     message::encode_nodes(buf, id, total, records)
 }
