@@ -99,6 +99,8 @@ mod lookup;
 #[cfg(feature = "alloc")]
 mod machine;
 pub mod message;
+#[cfg(feature = "alloc")]
+mod nodes;
 pub mod packet;
 mod peer;
 #[cfg(feature = "alloc")]

@@ -18,11 +18,12 @@ use super::{
     config::Config,
     crowd::Crowd,
     event::RecordSource,
+    nodes::Nodes,
     peer::{IpRange, Peer, Prefix, Scope, canonical, prefix},
     requests::Contact,
 };
 use crate::{
-    collections::{Deadlines, Key, Keyed, Lists},
+    collections::{Deadlines, Key, Lists},
     id::NodeId,
     limits::{BUCKET_SIZE, BUCKET_SPARES, BUCKETS, MAX_ALLOWED_RANGES},
     record::Record,
@@ -114,7 +115,7 @@ pub(super) const SPARES: usize = 2 * BUCKETS;
 #[derive(Debug)]
 pub(super) struct Table {
     local: NodeId,
-    pub(super) nodes: Keyed<NodeId, Node>,
+    pub(super) nodes: Nodes,
     pub(super) lists: Lists,
     pub(super) checks: Deadlines,
     crowd: Crowd,
@@ -138,7 +139,7 @@ impl Table {
     pub(super) fn new(config: &Config, local: NodeId, rng: &mut Rng) -> Self {
         Self {
             local,
-            nodes: Keyed::new(config.nodes, rng),
+            nodes: Nodes::new(config.nodes, rng),
             lists: Lists::new(3 * BUCKETS, config.nodes),
             checks: Deadlines::new(config.nodes),
             crowd: Crowd::new(config.nodes, rng),
@@ -204,7 +205,7 @@ impl Table {
 
     /// All nodes, by place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Node)> {
-        self.nodes.iter().map(|(key, _, node)| (key, node))
+        self.nodes.iter()
     }
 
     /// Takes in a record that the embedder vouches for. It is never evicted.
@@ -337,7 +338,7 @@ impl Table {
             refresh_from: Instant::ZERO,
             news: News::default(),
         };
-        let key = self.nodes.insert(record.node_id(), node).ok()?;
+        let key = self.nodes.insert(node)?;
         self.lists.push(kind + self.bucket(&record.node_id()), key.index());
         Some(key)
     }
