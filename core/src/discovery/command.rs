@@ -342,8 +342,16 @@ impl<C: Crypto> Discovery<C> {
     /// Forgets a session that was being opened.
     pub(super) fn close_opening(&mut self, peer: &Peer) {
         if let Some(key) = self.openings.find(peer) {
-            self.openings.discard(key);
+            self.discard_opening(key);
         }
+    }
+
+    /// Forgets an opening, and the packet that is kept for it.
+    pub(super) fn discard_opening(&mut self, key: Key) {
+        if let Some(packet) = self.openings.get(key).and_then(|opening| opening.packet) {
+            self.kept_handshakes.discard(packet);
+        }
+        self.openings.discard(key);
     }
 
     /// The requests that waited for a session with `peer` go on, or fail with the one that was to

@@ -1,7 +1,6 @@
 //! How many nodes of one address prefix the table holds: those that count stand in short lists by a hash of their
 //! prefix, so that no question looks through the table.
 
-use alloc::boxed::Box;
 use core::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
@@ -9,7 +8,7 @@ use siphasher::sip::SipHasher13;
 use super::peer::Prefix;
 use crate::{
     collections::Lists,
-    limits::{BUCKETS, PREFIX_PER_BUCKET, PREFIX_PER_TABLE},
+    limits::{PREFIX_PER_BUCKET, PREFIX_PER_TABLE},
     rng::Rng,
 };
 
@@ -19,16 +18,12 @@ const NODES_PER_LIST: usize = 4;
 /// Prefixes for which one node counts, at most: one a family.
 const EACH: usize = 2;
 
-const _: () = assert!(BUCKETS <= u8::MAX as usize);
-
 /// The nodes in the table that count for a prefix.
 #[derive(Debug)]
 pub(super) struct Crowd {
     /// So many lists, over the places of all nodes' prefixes.
     count: usize,
     lists: Lists,
-    /// The prefix in each place that stands in a list, and the bucket of its node.
-    prefixes: Box<[(Prefix, u8)]>,
     /// Nobody outside can choose prefixes that share a list.
     secret: [u8; 16],
 }
@@ -37,12 +32,7 @@ impl Crowd {
     /// `nodes`: how many the table holds.
     pub(super) fn new(nodes: usize, rng: &mut Rng) -> Self {
         let count = nodes / NODES_PER_LIST + 1;
-        Self {
-            count,
-            lists: Lists::new(count, EACH * nodes),
-            prefixes: (0..EACH * nodes).map(|_| ([0; 7], 0)).collect(),
-            secret: rng.array(),
-        }
+        Self { count, lists: Lists::new(count, EACH * nodes), secret: rng.array() }
     }
 
     fn list(&self, prefix: &Prefix) -> usize {
@@ -51,26 +41,30 @@ impl Crowd {
         (hasher.finish() % self.count as u64) as usize
     }
 
-    /// Whether another node of all these prefixes may come into `bucket`.
-    pub(super) fn allows(&self, prefixes: &[Prefix], bucket: usize) -> bool {
+    /// Whether another node of all these prefixes may come into `bucket`. `counted` knows which prefix of which node
+    /// was counted in (the place of the node, the number of the prefix), and the bucket of the node.
+    pub(super) fn allows(
+        &self,
+        prefixes: &[Prefix],
+        bucket: usize,
+        counted: impl Fn(usize, usize) -> Option<(Prefix, usize)>,
+    ) -> bool {
         prefixes.iter().all(|prefix| {
-            let all = self.lists.iter(self.list(prefix)).filter_map(|place| self.prefixes.get(place));
+            let all = self.lists.iter(self.list(prefix));
+            let all = all.filter_map(|place| counted(place / EACH, place % EACH));
             let (mut in_table, mut in_bucket) = (0, 0);
             for (_, other) in all.filter(|(other, _)| other == prefix) {
                 in_table += 1;
-                in_bucket += usize::from(usize::from(*other) == bucket);
+                in_bucket += usize::from(other == bucket);
             }
             in_table < PREFIX_PER_TABLE && in_bucket < PREFIX_PER_BUCKET
         })
     }
 
     /// Counts the node in place `node` in, which is allowed.
-    pub(super) fn add(&mut self, node: usize, prefixes: &[Prefix], bucket: usize) {
+    pub(super) fn add(&mut self, node: usize, prefixes: &[Prefix]) {
         for (place, prefix) in (EACH * node..).zip(prefixes).take(EACH) {
-            if let Some(entry) = self.prefixes.get_mut(place) {
-                *entry = (*prefix, bucket as u8);
-                self.lists.push(self.list(prefix), place);
-            }
+            self.lists.push(self.list(prefix), place);
         }
     }
 
@@ -85,21 +79,24 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Seed;
+    use crate::{limits::BUCKETS, rng::Seed};
 
     #[test]
     fn what_goes_makes_room() {
         let mut crowd = Crowd::new(4, &mut Seed::new([1; 32]).stream("c"));
         let (a, b) = ([1; 7], [2; 7]);
-        crowd.add(0, &[a, b], 3);
-        crowd.add(3, &[a], 3);
-        assert!(!crowd.allows(&[a], 3) && crowd.allows(&[a], 4) && crowd.allows(&[b], 3));
-        assert!(!crowd.allows(&[b, a], 3), "each of them must have room");
+        let nodes = [[a, b], [b, a], [b, b], [a, a]];
+        let counted = |node: usize, n: usize| Some((nodes[node][n], 3));
+        crowd.add(0, &nodes[0]);
+        crowd.add(3, &[a]);
+        assert!(!crowd.allows(&[a], 3, counted) && crowd.allows(&[a], 4, counted));
+        assert!(crowd.allows(&[b], 3, counted));
+        assert!(!crowd.allows(&[b, a], 3, counted), "each of them must have room");
         crowd.remove(0);
         crowd.remove(0);
-        assert!(crowd.allows(&[b, a], 3));
-        crowd.add(1, &[b, a], 3);
-        assert!(!crowd.allows(&[a], 3));
+        assert!(crowd.allows(&[b, a], 3, counted));
+        crowd.add(1, &nodes[1]);
+        assert!(!crowd.allows(&[a], 3, counted));
         crowd.remove(3);
         crowd.remove(1);
         assert!((0..crowd.count).all(|list| crowd.lists.is_empty(list)));
@@ -108,12 +105,14 @@ mod tests {
     #[test]
     fn a_prefix_has_a_part_of_the_table() {
         let mut crowd = Crowd::new(64, &mut Seed::new([1; 32]).stream("c"));
+        let prefix = |node: usize| if node < BUCKETS { [9; 7] } else { [node as u8; 7] };
+        let counted = |node, _| Some((prefix(node), node % BUCKETS));
         // Many others share its list.
-        (40..64).for_each(|node| crowd.add(node, &[[node as u8; 7], [0; 7]], 0));
+        (BUCKETS..64).for_each(|node| crowd.add(node, &[prefix(node)]));
         let added = (0..BUCKETS).filter(|bucket| {
-            let allowed = crowd.allows(&[[9; 7]], *bucket);
+            let allowed = crowd.allows(&[[9; 7]], *bucket, counted);
             if allowed {
-                crowd.add(*bucket, &[[9; 7]], *bucket);
+                crowd.add(*bucket, &[[9; 7]]);
             }
             allowed
         });

@@ -86,8 +86,7 @@ pub(super) enum LookupOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
-    /// Since when.
-    Asked(Instant),
+    Asked,
     Answered,
     Failed,
 }
@@ -98,6 +97,8 @@ struct Candidate {
     endpoint: SocketAddr,
     public_key: PublicKey,
     state: State,
+    /// When it was asked.
+    asked: Instant,
     path: u8,
     /// The prefix for which it counts.
     prefix: Option<Prefix>,
@@ -206,6 +207,7 @@ impl Lookup {
             endpoint: contact.peer.endpoint,
             public_key: contact.public_key,
             state: State::New,
+            asked: Instant::ZERO,
             path,
             prefix,
         };
@@ -292,8 +294,9 @@ impl Lookup {
         }
         let mut wake = self.deadline;
         for candidate in &mut self.candidates {
-            if let State::Asked(at) = candidate.state {
-                let (patient_until, until) = (at + patience.soft, at + patience.hard);
+            if candidate.state == State::Asked {
+                let (patient_until, until) =
+                    (candidate.asked + patience.soft, candidate.asked + patience.hard);
                 if now >= until {
                     candidate.state = State::Failed;
                     continue;
@@ -306,7 +309,7 @@ impl Lookup {
             let (next, waiting) = self.next_on(path as u8, now, patience.soft);
             pending |= waiting || next.is_some();
             let Some(candidate) = next.and_then(|next| self.candidates.get_mut(next)) else { continue };
-            candidate.state = State::Asked(now);
+            (candidate.state, candidate.asked) = (State::Asked, now);
             let contact = Contact::new(candidate.id, candidate.endpoint, candidate.public_key);
             return Step::Ask(contact, distances(candidate.id.log_distance(&self.target)));
         }
@@ -320,8 +323,8 @@ impl Lookup {
             let nearest = near < LOOKUP_WIDTH.div_ceil(self.paths);
             match candidate.state {
                 State::New if nearest => next = next.or(Some(i)),
-                State::Asked(at) => {
-                    active += usize::from(now < at + patience);
+                State::Asked => {
+                    active += usize::from(now < candidate.asked + patience);
                     pending |= nearest;
                 }
                 State::New | State::Answered | State::Failed => {}

@@ -434,7 +434,7 @@ impl<C: Crypto> Discovery<C> {
             let until = now + self.config.old_keys_lifetime;
             self.sessions.offer(peer, handshake.keys.take(), until);
         }
-        self.openings.discard(at);
+        self.discard_opening(at);
     }
 
     /// The peer opened a session. If we were opening one too and sent no handshake yet, ours is

@@ -288,7 +288,7 @@ impl Table {
             return Offered::Unproven;
         }
         let bucket = self.bucket(&id);
-        if !self.crowd.allows(&self.prefixes(&usable), bucket) {
+        if !self.has_room_for(&self.prefixes(&usable), bucket) {
             return Offered::PrefixLimit;
         }
         if self.lists.len(SPARES + bucket) >= BUCKET_SPARES || self.nodes.is_full() {
@@ -438,14 +438,23 @@ impl Table {
         self.config.prefix_limits && Scope::of(ip) == Some(Scope::Global)
     }
 
+    /// Whether the limits let another node of these prefixes into `bucket`.
+    fn has_room_for(&self, prefixes: &[Prefix], bucket: usize) -> bool {
+        self.crowd.allows(prefixes, bucket, |place, n| {
+            let record = &self.get(self.key_at(place)?)?.record;
+            let prefix = self.prefixes(&self.usable(record)).get(n).copied()?;
+            Some((prefix, self.bucket(&record.node_id())))
+        })
+    }
+
     /// Counts a node for its prefixes; false when there are too many of them already.
     fn count(&mut self, key: Key) -> bool {
         let Some(node) = self.nodes.get(key) else { return false };
         let bucket = self.bucket(&node.record.node_id());
         let prefixes = self.prefixes(&self.usable(&node.record));
-        let allowed = self.crowd.allows(&prefixes, bucket);
+        let allowed = self.has_room_for(&prefixes, bucket);
         if allowed {
-            self.crowd.add(key.index(), &prefixes, bucket);
+            self.crowd.add(key.index(), &prefixes);
         }
         allowed
     }
