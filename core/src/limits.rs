@@ -243,6 +243,9 @@ pub const MAX_TALK_PROTOCOLS: usize = 16;
 /// Longest handshake packet that is kept, to be sent again when its challenge comes again: one with the largest
 /// record and any message but a long TALKREQ. If a longer one is lost, the next try of its request begins anew.
 pub const MAX_KEPT_HANDSHAKE: usize = 560;
+/// Requests for each handshake packet that is kept: few are sent at one time. One for which there is no room is like
+/// one that is too long.
+pub const REQUESTS_PER_KEPT_HANDSHAKE: usize = 4;
 /// How often one handshake packet is sent again when its challenge comes again.
 pub const MAX_HANDSHAKE_REPEATS: u8 = 3;
 /// Handshakes made while one session is being opened, whatever the peer challenges.

@@ -126,15 +126,42 @@ fn nothing_is_allocated_after_new() {
     assert!(allocation_counter::measure(|| drop(Vec::<u8>::with_capacity(9))).count_total > 0);
 }
 
-#[test]
-fn the_default_configuration_takes_as_much_as_it_says() {
+/// Bytes on the heap of a machine with this configuration.
+fn heap(config: Config) -> i64 {
     let identity = Identity::new(RustCrypto, SecretKey::from_bytes(&[1; 32]).unwrap());
     let record = record(&identity, 1, SocketAddr::from(([127, 0, 0, 1], 9000)));
     let rng = Seed::new([1; 32]).stream("discovery");
     let mut made = None;
     let counted = allocation_counter::measure(|| {
-        made = Some(Discovery::<RustCrypto>::new(Config::default(), &record, rng))
+        made = Some(Discovery::<RustCrypto>::new(config, &record, rng));
     });
-    let said = 1_970_i64 << 10;
-    assert!((counted.bytes_current - said).abs() < said / 20, "{counted:?}");
+    counted.bytes_current
+}
+
+#[test]
+fn the_default_configuration_takes_as_much_as_it_says() {
+    let said = 1_700_i64 << 10;
+    let taken = heap(Config::default());
+    assert!((taken - said).abs() < said / 20, "{taken}");
+}
+
+#[test]
+fn a_small_node_takes_half_of_a_peers_memory() {
+    // The limits of the crate `discv5`, which takes 805 kB (`tests/benches/beside_peers/sizes.rs`).
+    let small = Config {
+        nodes: 17 * 17,
+        sessions: 128,
+        kept_keys: 0,
+        challenges: 32,
+        prefixes: 64,
+        verified_records: 256,
+        requests: 32,
+        responses: 16,
+        lookups: 2,
+        talks: 4,
+        events: 16,
+        ..Config::default()
+    };
+    let taken = heap(small);
+    assert!(taken < 402_000, "{taken}");
 }

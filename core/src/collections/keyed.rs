@@ -1,27 +1,12 @@
 //! A fixed pool whose values are also found by a name of their own, in constant time.
 
-use alloc::boxed::Box;
-use core::{
-    hash::{Hash, Hasher as _},
-    iter,
+use core::hash::Hash;
+
+use super::{
+    index::{Index, Print},
+    slab::{Key, Slab},
 };
-
-use siphasher::sip::SipHasher13;
-
-use super::slab::{Key, Slab};
 use crate::rng::Rng;
-
-const EMPTY: u32 = u32::MAX;
-
-#[derive(Clone, Copy, Debug)]
-struct Cell {
-    hash: u32,
-    index: u32,
-}
-
-/// The hash of a name in one pool, for whoever asks for one name several times.
-#[derive(Clone, Copy, Debug)]
-pub struct Print(u32);
 
 /// A [`Slab`] with an index over the names of its values.
 ///
@@ -30,8 +15,7 @@ pub struct Print(u32);
 #[derive(Debug)]
 pub struct Keyed<N, V> {
     values: Slab<(N, V)>,
-    cells: Box<[Cell]>,
-    secret: [u8; 16],
+    index: Index,
 }
 
 impl<N: Hash + Eq, V> Keyed<N, V> {
@@ -42,13 +26,7 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// The same with this secret.
     pub fn with_secret(capacity: usize, secret: [u8; 16]) -> Self {
-        // At most three in four are taken, so searches stay short.
-        let cells = (capacity + capacity / 3 + 1).next_power_of_two();
-        Self {
-            values: Slab::new(capacity),
-            cells: (0..cells).map(|_| Cell { hash: 0, index: EMPTY }).collect(),
-            secret,
-        }
+        Self { values: Slab::new(capacity), index: Index::new(capacity, secret) }
     }
 
     /// How many values there are.
@@ -79,20 +57,13 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// The print of a name in this pool. Names that hash alike have one print.
     pub fn print(&self, name: &N) -> Print {
-        Print(self.hash(name))
+        self.index.print(name)
     }
 
     /// The keys and names of all values with this print; other names may have it too.
     pub fn printed(&self, print: Print) -> impl Iterator<Item = (Key, &N)> {
-        let mut at = self.home(print.0);
-        iter::from_fn(move || {
-            let cell = self.cells[at];
-            at = self.after(at);
-            (cell.index != EMPTY).then_some(cell)
-        })
-        .filter(move |cell| cell.hash == print.0)
-        .filter_map(|cell| {
-            let key = self.values.key_at(cell.index as usize)?;
+        self.index.printed(print).filter_map(|place| {
+            let key = self.values.key_at(place)?;
             Some((key, self.name(key)?))
         })
     }
@@ -110,16 +81,11 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// The same, for a caller who has the name's print.
     pub fn insert_printed(&mut self, print: Print, name: N, value: V) -> Result<Key, V> {
-        let Print(hash) = print;
         if self.is_full() || self.find_printed(print, &name).is_some() {
             return Err(value);
         }
-        let key = self.values.insert_marked((name, value), hash).map_err(|(_, value)| value)?;
-        let mut at = self.home(hash);
-        while self.cells[at].index != EMPTY {
-            at = self.after(at);
-        }
-        self.cells[at] = Cell { hash, index: key.index() as u32 };
+        let key = self.values.insert_marked((name, value), print.mark()).map_err(|(_, value)| value)?;
+        self.index.add(print, key.index());
         Ok(key)
     }
 
@@ -161,46 +127,8 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
 
     /// Takes the name of a value out of the index.
     fn forget_name(&mut self, key: Key) -> Option<()> {
-        let mut at = self.home(self.values.mark(key)?);
-        while self.cells[at].index != key.index() as u32 {
-            at = self.after(at);
-        }
-        self.close_gap(at);
+        self.index.remove(Print::of_mark(self.values.mark(key)?), key.index());
         Some(())
-    }
-
-    /// Empties a cell and moves later ones back over it, so that every search still ends right.
-    fn close_gap(&mut self, mut gap: usize) {
-        let mask = self.cells.len() - 1;
-        let mut at = gap;
-        loop {
-            at = self.after(at);
-            let cell = self.cells[at];
-            if cell.index == EMPTY {
-                break;
-            }
-            let from_home = at.wrapping_sub(self.home(cell.hash)) & mask;
-            let from_gap = at.wrapping_sub(gap) & mask;
-            if from_home >= from_gap {
-                self.cells[gap] = cell;
-                gap = at;
-            }
-        }
-        self.cells[gap] = Cell { hash: 0, index: EMPTY };
-    }
-
-    fn hash(&self, name: &N) -> u32 {
-        let mut hasher = SipHasher13::new_with_key(&self.secret);
-        name.hash(&mut hasher);
-        hasher.finish() as u32
-    }
-
-    fn home(&self, hash: u32) -> usize {
-        hash as usize & (self.cells.len() - 1)
-    }
-
-    fn after(&self, at: usize) -> usize {
-        (at + 1) & (self.cells.len() - 1)
     }
 }
 

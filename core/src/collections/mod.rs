@@ -4,6 +4,7 @@
 //! not fit is an answer (`Err` with the value), never a reallocation.
 
 mod deadlines;
+mod index;
 mod keyed;
 mod lists;
 mod ready;
@@ -11,7 +12,8 @@ mod ring;
 mod slab;
 
 pub use deadlines::Deadlines;
-pub use keyed::{Keyed, Print};
+pub use index::{Index, Print};
+pub use keyed::Keyed;
 pub use lists::Lists;
 pub use ready::Ready;
 pub use ring::Ring;

@@ -1,12 +1,20 @@
 //! What is due next, over the places of several pools.
 
-use super::Lists;
+use alloc::boxed::Box;
+
+/// The place does not wait.
+const FREE: u32 = u32::MAX;
+/// Nobody waits behind.
+const LAST: u32 = u32::MAX - 1;
 
 /// A queue of places of `POOLS` pools: first in, first out, each place at most once. It cannot
 /// overflow, whatever is added and however late it is emptied.
 #[derive(Debug)]
 pub struct Ready<const POOLS: usize> {
-    list: Lists,
+    /// Who waits behind each place.
+    after: Box<[u32]>,
+    first: u32,
+    last: u32,
     starts: [usize; POOLS],
 }
 
@@ -18,28 +26,32 @@ impl<const POOLS: usize> Ready<POOLS> {
             places += capacity;
             places - capacity
         });
-        Self { list: Lists::new(1, places), starts }
+        Self { after: (0..places).map(|_| FREE).collect(), first: LAST, last: LAST, starts }
     }
 
     /// Adds place `index` of `pool`, unless it waits already.
     pub fn add(&mut self, pool: usize, index: usize) {
         let place = self.starts.get(pool).map_or(usize::MAX, |start| start.saturating_add(index));
-        if self.list.list_of(place).is_none() {
-            self.list.push(0, place);
+        let Some(after) = self.after.get_mut(place).filter(|after| **after == FREE) else { return };
+        *after = LAST;
+        match self.after.get_mut(self.last as usize) {
+            Some(after) if self.first != LAST => *after = place as u32,
+            _ => self.first = place as u32,
         }
+        self.last = place as u32;
     }
 
     /// Takes the place that waits longest: its pool and index.
     pub fn pop(&mut self) -> Option<(usize, usize)> {
-        let place = self.list.first(0)?;
-        self.list.remove(place);
+        let place = self.first as usize;
+        self.first = core::mem::replace(self.after.get_mut(place)?, FREE);
         let pool = self.starts.iter().rposition(|start| *start <= place)?;
         Some((pool, place - self.starts[pool]))
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty(0)
+    pub const fn is_empty(&self) -> bool {
+        self.first == LAST
     }
 }
 

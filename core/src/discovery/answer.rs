@@ -127,7 +127,7 @@ impl<C: Crypto> Discovery<C> {
                 continue;
             }
             if distance == 0 {
-                let _ = picks.push(Pick { node: None, len: self.local.as_bytes().len() });
+                let _ = picks.push(Pick::new(None, &self.local));
                 continue;
             }
             // A member is shown its own record in any case: it may have lost a newer one.
@@ -135,7 +135,7 @@ impl<C: Crypto> Discovery<C> {
                 && let Some((key, node)) = self.table.entry(&peer.id)
                 && (node.member || node.verified())
             {
-                let _ = picks.push(Pick { node: Some(key), len: node.record.as_bytes().len() });
+                let _ = picks.push(Pick::new(Some(key), &node.record));
             }
             let to = peer.endpoint.ip();
             let nodes = || self.table.relayable(distance, to).filter(|(_, n)| n.record.node_id() != peer.id);
@@ -147,7 +147,7 @@ impl<C: Crypto> Discovery<C> {
             let skip = if all > room { self.rng.below(all as u64) as usize } else { 0 };
             let chosen = nodes().skip(skip).chain(nodes().take(skip)).take(room);
             for (key, node) in chosen {
-                let _ = picks.push(Pick { node: Some(key), len: node.record.as_bytes().len() });
+                let _ = picks.push(Pick::new(Some(key), &node.record));
             }
         }
         NodesPlan::new(picks.into_iter())
@@ -290,7 +290,7 @@ impl<C: Crypto> Discovery<C> {
         let node = self.table.find(&id);
         let (member, kept) = node.map_or((false, false), |node| (node.member, node.kept));
         let Some(lookup) = self.lookups.get_mut(lookup) else { return };
-        lookup.found(record, member);
+        lookup.found(&mut self.gathered, record, member);
         if let Some(endpoint) = endpoint {
             let limited = self.table.limited(endpoint.ip()) && !kept && id != lookup.target;
             let contact = Contact::new(id, endpoint, *record.public_key());

@@ -8,7 +8,7 @@ use core::{net::SocketAddr, time::Duration};
 use super::{
     event::RecordSource,
     requests::Contact,
-    table::{ENTRIES, Node, SPARES, Table, jitter},
+    table::{ENTRIES, Node, SPARES, Table, Verdict, jitter},
 };
 use crate::{
     collections::Key,
@@ -149,8 +149,7 @@ impl Table {
         node.unproven = false;
         node.answered_at[usize::from(endpoint.is_ipv4())] |= own_endpoint;
         node.contact = Some(endpoint);
-        node.news.reachable = Some((endpoint, rtt));
-        node.news.unreachable = None;
+        node.news.checked = Some((endpoint, Verdict::Reachable(rtt)));
         let every = if node.member { self.config.member_check } else { self.config.check };
         self.checks.set(key.index(), now + every / 2 + jitter(every, rng));
         let inbound_limit = own_endpoint && !self.promote(key, endpoint);
@@ -205,8 +204,7 @@ impl Table {
             return Some(key);
         }
         node.failures = node.failures.saturating_add(1);
-        node.news.unreachable = Some(endpoint);
-        node.news.reachable = None;
+        node.news.checked = Some((endpoint, Verdict::Unreachable));
         if node.kept {
             node.answered_at[family] = false;
             let pause = RETRY_KEPT * (1 << u32::from(node.failures.min(6)));

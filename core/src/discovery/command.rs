@@ -214,7 +214,8 @@ impl<C: Crypto> Discovery<C> {
     /// [`Event::LookupDone`](super::Event::LookupDone) until the next call of
     /// [`Discovery::poll_event`].
     pub fn lookup_results(&self, lookup: LookupId) -> &[Record] {
-        self.lookups.get(lookup.0).map_or(&[], |lookup| &lookup.results)
+        let gathered = self.lookups.get(lookup.0).and_then(|lookup| self.gathered.get(lookup.gathered?));
+        gathered.map_or(&[], |gathered| &gathered.results)
     }
 
     /// The answer to a TALKREQ of ours, from its [`Event::TalkResponse`](super::Event::TalkResponse)
@@ -328,7 +329,7 @@ impl<C: Crypto> Discovery<C> {
                 if let Some(lookup) = self.lookups.get_mut(lookup) {
                     lookup.ended(&peer.id, answered);
                     if let Some(node) = node {
-                        lookup.found(&node.record, node.member);
+                        lookup.found(&mut self.gathered, &node.record, node.member);
                     }
                 }
                 self.drive_lookup(now, lookup);
@@ -341,8 +342,16 @@ impl<C: Crypto> Discovery<C> {
     /// Forgets a session that was being opened.
     pub(super) fn close_opening(&mut self, peer: &Peer) {
         if let Some(key) = self.openings.find(peer) {
-            self.openings.discard(key);
+            self.discard_opening(key);
         }
+    }
+
+    /// Forgets an opening, and the packet that is kept for it.
+    pub(super) fn discard_opening(&mut self, key: Key) {
+        if let Some(packet) = self.openings.get(key).and_then(|opening| opening.packet) {
+            self.kept_handshakes.discard(packet);
+        }
+        self.openings.discard(key);
     }
 
     /// The requests that waited for a session with `peer` go on, or fail with the one that was to

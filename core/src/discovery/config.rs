@@ -77,7 +77,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// For a member of a cluster in a network of any size: about 2 MiB.
+    /// For a member of a cluster in a network of any size: about 1.7 MiB.
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_millis(500),

@@ -1,81 +1,77 @@
-//! How many nodes of one address prefix the table holds: counted as they come and go, so that no
-//! question looks through the table.
+//! How many nodes of one address prefix the table holds: those that count stand in short lists by a hash of their
+//! prefix, so that no question looks through the table.
+
+use core::hash::Hasher as _;
+
+use siphasher::sip::SipHasher13;
 
 use super::peer::Prefix;
 use crate::{
-    collections::Keyed,
-    limits::{BUCKETS, PREFIX_PER_BUCKET, PREFIX_PER_TABLE},
+    collections::Lists,
+    limits::{PREFIX_PER_BUCKET, PREFIX_PER_TABLE},
     rng::Rng,
 };
 
-/// How many nodes of one prefix there are. It is small: there are two for each node of the table.
-#[derive(Debug, Default)]
-struct Count {
-    table: u8,
-    /// Four buckets in a byte.
-    buckets: [u8; BUCKETS / 4],
-}
+/// Nodes for each list: so many prefixes share one, when every node has its own.
+const NODES_PER_LIST: usize = 4;
 
-const _: () =
-    assert!(PREFIX_PER_TABLE <= u8::MAX as usize && PREFIX_PER_BUCKET < 4 && BUCKETS.is_multiple_of(4));
+/// Prefixes for which one node counts, at most: one a family.
+const EACH: usize = 2;
 
-impl Count {
-    /// How many are in `bucket`.
-    fn of(&self, bucket: usize) -> usize {
-        self.buckets.get(bucket / 4).map_or(0, |four| usize::from(four >> (2 * (bucket % 4)) & 3))
-    }
-
-    /// Sets how many are in `bucket`.
-    fn set(&mut self, bucket: usize, count: usize) {
-        if let Some(four) = self.buckets.get_mut(bucket / 4) {
-            let shift = 2 * (bucket % 4);
-            *four = *four & !(3 << shift) | (count.min(3) as u8) << shift;
-        }
-    }
-}
-
-/// The prefixes in the table.
+/// The nodes in the table that count for a prefix.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    counts: Keyed<Prefix, Count>,
+    /// So many lists, over the places of all nodes' prefixes.
+    count: usize,
+    lists: Lists,
+    /// Nobody outside can choose prefixes that share a list.
+    secret: [u8; 16],
 }
 
 impl Crowd {
-    /// `nodes`: how many the table holds. Each counts for at most two prefixes, one a family.
+    /// `nodes`: how many the table holds.
     pub(super) fn new(nodes: usize, rng: &mut Rng) -> Self {
-        Self { counts: Keyed::new(2 * nodes, rng) }
+        let count = nodes / NODES_PER_LIST + 1;
+        Self { count, lists: Lists::new(count, EACH * nodes), secret: rng.array() }
     }
 
-    /// Whether another node of all these prefixes may come into `bucket`.
-    pub(super) fn allows(&self, prefixes: &[Prefix], bucket: usize) -> bool {
+    fn list(&self, prefix: &Prefix) -> usize {
+        let mut hasher = SipHasher13::new_with_key(&self.secret);
+        hasher.write(prefix);
+        (hasher.finish() % self.count as u64) as usize
+    }
+
+    /// Whether another node of all these prefixes may come into `bucket`. `counted` knows which prefix of which node
+    /// was counted in (the place of the node, the number of the prefix), and the bucket of the node.
+    pub(super) fn allows(
+        &self,
+        prefixes: &[Prefix],
+        bucket: usize,
+        counted: impl Fn(usize, usize) -> Option<(Prefix, usize)>,
+    ) -> bool {
         prefixes.iter().all(|prefix| {
-            let count = self.counts.find(prefix).and_then(|key| self.counts.get(key));
-            count.is_none_or(|count| {
-                usize::from(count.table) < PREFIX_PER_TABLE && count.of(bucket) < PREFIX_PER_BUCKET
-            })
+            let all = self.lists.iter(self.list(prefix));
+            let all = all.filter_map(|place| counted(place / EACH, place % EACH));
+            let (mut in_table, mut in_bucket) = (0, 0);
+            for (_, other) in all.filter(|(other, _)| other == prefix) {
+                in_table += 1;
+                in_bucket += usize::from(other == bucket);
+            }
+            in_table < PREFIX_PER_TABLE && in_bucket < PREFIX_PER_BUCKET
         })
     }
 
-    /// Counts a node in that is allowed.
-    pub(super) fn add(&mut self, prefixes: &[Prefix], bucket: usize) {
-        for prefix in prefixes {
-            let key = self.counts.find(prefix).or_else(|| self.counts.insert(*prefix, Count::default()).ok());
-            let Some(count) = key.and_then(|key| self.counts.get_mut(key)) else { continue };
-            count.table = count.table.saturating_add(1);
-            count.set(bucket, count.of(bucket) + 1);
+    /// Counts the node in place `node` in, which is allowed.
+    pub(super) fn add(&mut self, node: usize, prefixes: &[Prefix]) {
+        for (place, prefix) in (EACH * node..).zip(prefixes).take(EACH) {
+            self.lists.push(self.list(prefix), place);
         }
     }
 
-    /// Counts a node out that was counted in.
-    pub(super) fn remove(&mut self, prefixes: &[Prefix], bucket: usize) {
-        for prefix in prefixes {
-            let Some(key) = self.counts.find(prefix) else { continue };
-            let Some(count) = self.counts.get_mut(key) else { continue };
-            count.table = count.table.saturating_sub(1);
-            count.set(bucket, count.of(bucket).saturating_sub(1));
-            if count.table == 0 {
-                self.counts.discard(key);
-            }
+    /// Counts the node in place `node` out, if it was counted in.
+    pub(super) fn remove(&mut self, node: usize) {
+        for place in EACH * node..EACH * (node + 1) {
+            self.lists.remove(place);
         }
     }
 }
@@ -83,29 +79,40 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Seed;
+    use crate::{limits::BUCKETS, rng::Seed};
 
     #[test]
     fn what_goes_makes_room() {
         let mut crowd = Crowd::new(4, &mut Seed::new([1; 32]).stream("c"));
         let (a, b) = ([1; 7], [2; 7]);
-        crowd.add(&[a, b], 3);
-        crowd.add(&[a], 3);
-        assert!(!crowd.allows(&[a], 3) && crowd.allows(&[a], 4) && crowd.allows(&[b], 3));
-        assert!(!crowd.allows(&[b, a], 3), "each of them must have room");
-        crowd.remove(&[a, b], 3);
-        assert!(crowd.allows(&[b, a], 3));
-        crowd.remove(&[a], 3);
-        assert!(crowd.counts.is_empty());
+        let nodes = [[a, b], [b, a], [b, b], [a, a]];
+        let counted = |node: usize, n: usize| Some((nodes[node][n], 3));
+        crowd.add(0, &nodes[0]);
+        crowd.add(3, &[a]);
+        assert!(!crowd.allows(&[a], 3, counted) && crowd.allows(&[a], 4, counted));
+        assert!(crowd.allows(&[b], 3, counted));
+        assert!(!crowd.allows(&[b, a], 3, counted), "each of them must have room");
+        crowd.remove(0);
+        crowd.remove(0);
+        assert!(crowd.allows(&[b, a], 3, counted));
+        crowd.add(1, &nodes[1]);
+        assert!(!crowd.allows(&[a], 3, counted));
+        crowd.remove(3);
+        crowd.remove(1);
+        assert!((0..crowd.count).all(|list| crowd.lists.is_empty(list)));
     }
 
     #[test]
     fn a_prefix_has_a_part_of_the_table() {
         let mut crowd = Crowd::new(64, &mut Seed::new([1; 32]).stream("c"));
+        let prefix = |node: usize| if node < BUCKETS { [9; 7] } else { [node as u8; 7] };
+        let counted = |node, _| Some((prefix(node), node % BUCKETS));
+        // Many others share its list.
+        (BUCKETS..64).for_each(|node| crowd.add(node, &[prefix(node)]));
         let added = (0..BUCKETS).filter(|bucket| {
-            let allowed = crowd.allows(&[[9; 7]], *bucket);
+            let allowed = crowd.allows(&[[9; 7]], *bucket, counted);
             if allowed {
-                crowd.add(&[[9; 7]], *bucket);
+                crowd.add(*bucket, &[[9; 7]]);
             }
             allowed
         });

@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Heard {
     lookup: Key,
-    bytes: heapless::Vec<u8, MAX_RECORD_SIZE>,
+    bytes: heapless::Vec<u8, MAX_RECORD_SIZE, u16>,
     owner: Owner,
     /// Who told of it.
     by: NodeId,
@@ -163,7 +163,7 @@ impl<C: Crypto> Discovery<C> {
         match (record, self.hearsay.get_mut(key)) {
             (Ok(Ok(record)), Some(heard)) => {
                 heard.verified = true;
-                lookup.found(&record, false);
+                lookup.found(&mut self.gathered, &record, false);
                 true
             }
             (record, _) => {
@@ -223,7 +223,7 @@ impl<C: Crypto> Discovery<C> {
             self.offer(&record, RecordSource::Relayed(by), at, now);
         }
         if let (Some(node), Some(lookup)) = (self.table.find(id), self.lookups.get_mut(lookup)) {
-            lookup.found(&node.record, node.member);
+            lookup.found(&mut self.gathered, &node.record, node.member);
         }
     }
 }

@@ -9,10 +9,12 @@
 use core::{net::SocketAddr, time::Duration};
 
 use super::{
+    gathered::Gathered,
     peer::{Prefix, prefix},
     requests::Contact,
 };
 use crate::{
+    collections::{Key, Slab},
     crypto::PublicKey,
     id::NodeId,
     limits::{
@@ -84,7 +86,7 @@ pub(super) enum LookupOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
-    Asked { patient_until: Instant, until: Instant },
+    Asked,
     Answered,
     Failed,
 }
@@ -92,10 +94,11 @@ enum State {
 #[derive(Debug)]
 struct Candidate {
     id: NodeId,
-    distance: [u8; 32],
     endpoint: SocketAddr,
     public_key: PublicKey,
     state: State,
+    /// When it was asked.
+    asked: Instant,
     path: u8,
     /// The prefix for which it counts.
     prefix: Option<Prefix>,
@@ -113,10 +116,10 @@ pub(super) struct Lookup {
     pub(super) deadline: Instant,
     /// It has nobody to ask yet: it begins when the table knows more, or then.
     pub(super) waits_until: Option<Instant>,
-    /// The newest record of the target that was seen.
-    pub(super) found: Option<Record>,
-    /// Records that are wanted, the nearest first.
-    pub(super) results: heapless::Vec<Record, LOOKUP_RESULTS>,
+    /// What it gathers, if it is the embedder's: the table's own are only to ask.
+    pub(super) gathered: Option<Key>,
+    /// It gathered what it was to.
+    has_enough: bool,
     pub(super) answered: usize,
     /// Somebody new among the nearest since the last answer was complete.
     news: bool,
@@ -163,8 +166,8 @@ impl Lookup {
             candidates: heapless::Vec::new(),
             deadline,
             waits_until: None,
-            found: None,
-            results: heapless::Vec::new(),
+            gathered: None,
+            has_enough: options.enough == Some(0),
             answered: 0,
             news: false,
             quiet: 0,
@@ -178,7 +181,7 @@ impl Lookup {
     pub(super) fn add(&mut self, contact: &Contact, by: Option<&NodeId>, limited: bool) -> bool {
         let id = contact.peer.id;
         let distance = self.target.xor(&id);
-        let mut at = self.candidates.partition_point(|other| other.distance < distance);
+        let mut at = self.candidates.partition_point(|other| self.target.xor(&other.id) < distance);
         if self.candidates.get(at).is_some_and(|other| other.id == id) {
             return true;
         }
@@ -201,10 +204,10 @@ impl Lookup {
         self.news |= at < LOOKUP_WIDTH;
         let candidate = Candidate {
             id,
-            distance,
             endpoint: contact.peer.endpoint,
             public_key: contact.public_key,
             state: State::New,
+            asked: Instant::ZERO,
             path,
             prefix,
         };
@@ -239,34 +242,16 @@ impl Lookup {
     }
 
     /// Takes in a record that was seen.
-    pub(super) fn found(&mut self, record: &Record, member: bool) {
-        let id = record.node_id();
-        if id == self.target && self.found.as_ref().is_none_or(|known| known.seq() < record.seq()) {
-            self.found = Some(record.clone());
-        }
+    pub(super) fn found(&mut self, pool: &mut Slab<Gathered>, record: &Record, member: bool) {
+        let Some(gathered) = self.gathered.and_then(|key| pool.get_mut(key)) else { return };
         let wanted = match self.options.wanted {
             Wanted::Any => true,
             Wanted::Members => member,
             Wanted::Matching(matches) => matches(record),
         };
-        if !wanted || self.origin != LookupOrigin::User {
-            return;
-        }
-        let distance = self.target.xor(&id);
-        let at = self.results.partition_point(|other| self.target.xor(&other.node_id()) < distance);
-        if let Some(known) = self.results.get_mut(at).filter(|known| known.node_id() == id) {
-            if known.seq() < record.seq() {
-                *known = record.clone();
-            }
-            return;
-        }
-        if self.results.is_full() {
-            if at == self.results.len() {
-                return;
-            }
-            self.results.pop();
-        }
-        let _ = self.results.insert(at, record.clone());
+        gathered.take_in(&self.target, record, wanted);
+        self.has_enough |= self.options.until_found && gathered.found.is_some()
+            || self.options.enough.is_some_and(|enough| gathered.results.len() >= enough);
     }
 
     /// The query to `id` ended.
@@ -298,17 +283,10 @@ impl Lookup {
         alive.map(|candidate| candidate.id).take(LOOKUP_RESULTS).collect()
     }
 
-    /// Whether there is no need to ask further.
-    fn has_enough(&self) -> bool {
-        self.settled
-            || self.options.until_found && self.found.is_some()
-            || self.options.enough.is_some_and(|enough| self.results.len() >= enough)
-    }
-
     /// What is next. A node in [`Step::Ask`] counts as asked, until [`Lookup::ended`] or
     /// [`Lookup::put_off`].
     pub(super) fn step(&mut self, now: Instant, patience: Patience) -> Step {
-        if now >= self.deadline || self.has_enough() {
+        if now >= self.deadline || self.settled || self.has_enough {
             return Step::Done;
         }
         if let Some(until) = self.waits_until {
@@ -316,7 +294,9 @@ impl Lookup {
         }
         let mut wake = self.deadline;
         for candidate in &mut self.candidates {
-            if let State::Asked { patient_until, until } = candidate.state {
+            if candidate.state == State::Asked {
+                let (patient_until, until) =
+                    (candidate.asked + patience.soft, candidate.asked + patience.hard);
                 if now >= until {
                     candidate.state = State::Failed;
                     continue;
@@ -326,10 +306,10 @@ impl Lookup {
         }
         let mut pending = false;
         for path in 0..self.paths {
-            let (next, waiting) = self.next_on(path as u8, now);
+            let (next, waiting) = self.next_on(path as u8, now, patience.soft);
             pending |= waiting || next.is_some();
             let Some(candidate) = next.and_then(|next| self.candidates.get_mut(next)) else { continue };
-            candidate.state = State::Asked { patient_until: now + patience.soft, until: now + patience.hard };
+            (candidate.state, candidate.asked) = (State::Asked, now);
             let contact = Contact::new(candidate.id, candidate.endpoint, candidate.public_key);
             return Step::Ask(contact, distances(candidate.id.log_distance(&self.target)));
         }
@@ -337,14 +317,14 @@ impl Lookup {
     }
 
     /// Whom a path asks next, if it may ask now; and whether it waits for anybody who counts.
-    fn next_on(&self, path: u8, now: Instant) -> (Option<usize>, bool) {
+    fn next_on(&self, path: u8, now: Instant, patience: Duration) -> (Option<usize>, bool) {
         let (mut active, mut pending, mut next, mut near) = (0, false, None, 0);
         for (i, candidate) in self.candidates.iter().enumerate().filter(|(_, c)| c.path == path) {
             let nearest = near < LOOKUP_WIDTH.div_ceil(self.paths);
             match candidate.state {
                 State::New if nearest => next = next.or(Some(i)),
-                State::Asked { patient_until, .. } => {
-                    active += usize::from(now < patient_until);
+                State::Asked => {
+                    active += usize::from(now < candidate.asked + patience);
                     pending |= nearest;
                 }
                 State::New | State::Answered | State::Failed => {}

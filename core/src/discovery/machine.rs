@@ -8,21 +8,22 @@ use super::{
     config::Config,
     counters::{Counters, count},
     event::{Event, Events, LookupId, RequestId, TalkId, waiting},
+    gathered::Gathered,
     heard::Hearsay,
     keys::Ephemerals,
     lookup::{Lookup, LookupOrigin},
     peer::Peer,
-    requests::{Opening, Origin, Outcome, Phase, Requests},
+    requests::{KeptHandshake, Opening, Origin, Outcome, Phase, Requests},
     responses::{Response, TalkPhase, Talks},
     session::Sessions,
-    table::Table,
+    table::{Table, Verdict},
     verified::Verified,
 };
 use crate::{
     collections::{Key, Keyed, Ready, Slab},
     crypto::{Crypto, RustCrypto},
     id::NodeId,
-    limits::{BUCKETS, MAX_TALK_PROTOCOL, MAX_TALK_PROTOCOLS},
+    limits::{BUCKETS, MAX_TALK_PROTOCOL, MAX_TALK_PROTOCOLS, REQUESTS_PER_KEPT_HANDSHAKE},
     record::Record,
     rng::Rng,
     time::{Instant, earlier},
@@ -59,6 +60,8 @@ pub struct Discovery<C: Crypto = RustCrypto> {
     pub(super) prefixes: Prefixes,
     pub(super) verified: Verified,
     pub(super) openings: Keyed<Peer, Opening>,
+    /// The newest packets of some of them.
+    pub(super) kept_handshakes: Slab<KeptHandshake>,
     /// Made ahead for them.
     pub(super) ephemerals: Ephemerals,
     pub(super) requests: Requests,
@@ -67,6 +70,8 @@ pub struct Discovery<C: Crypto = RustCrypto> {
     pub(super) talk_protocols: heapless::Vec<heapless::Vec<u8, MAX_TALK_PROTOCOL>, MAX_TALK_PROTOCOLS>,
     pub(super) table: Table,
     pub(super) lookups: Slab<Lookup>,
+    /// What the embedder's gathered.
+    pub(super) gathered: Slab<Gathered>,
     /// Of whom they were told.
     pub(super) hearsay: Hearsay,
     pub(super) owed: Ready<4>,
@@ -115,6 +120,7 @@ impl<C: Crypto> Discovery<C> {
             prefixes: Prefixes::new(config.prefixes, &mut rng),
             verified: Verified::new(config.verified_records, &mut rng),
             openings: Keyed::new(capacity, &mut rng),
+            kept_handshakes: Slab::new(capacity.div_ceil(REQUESTS_PER_KEPT_HANDSHAKE)),
             ephemerals: Ephemerals::default(),
             requests,
             responses: Slab::new(config.responses),
@@ -122,6 +128,7 @@ impl<C: Crypto> Discovery<C> {
             talk_protocols: heapless::Vec::new(),
             table: Table::new(&config, local.node_id(), &mut rng),
             lookups: Slab::new(lookups),
+            gathered: Slab::new(config.lookups),
             hearsay: Hearsay::new(lookups),
             owed: Ready::new([challenges, config.responses, capacity, capacity]),
             events: Events::new([capacity, lookups, config.nodes, config.talks], config.events),
@@ -209,7 +216,7 @@ impl<C: Crypto> Discovery<C> {
             self.free_request(read);
         }
         if let Some(read) = self.read_lookup.take() {
-            self.lookups.discard(read);
+            self.free_lookup(read);
         }
         if let Some(event) = self.events.next_other() {
             return Some(event);
@@ -257,11 +264,21 @@ impl<C: Crypto> Discovery<C> {
         }
     }
 
+    /// Frees the place of a lookup of the embedder's, and what it gathered.
+    fn free_lookup(&mut self, key: Key) {
+        if let Some(gathered) = self.lookups.get(key).and_then(|lookup| lookup.gathered) {
+            self.gathered.discard(gathered);
+        }
+        self.lookups.discard(key);
+    }
+
     fn lookup_event(&mut self, index: usize) -> Option<Event> {
         let key = self.lookups.key_at(index)?;
         let lookup = self.lookups.get(key).filter(|lookup| lookup.done)?;
         debug_assert!(lookup.origin == LookupOrigin::User);
-        let (target, answered, found) = (lookup.target, lookup.answered, lookup.found.as_ref());
+        let (target, answered) = (lookup.target, lookup.answered);
+        let gathered = lookup.gathered.and_then(|key| self.gathered.get(key));
+        let found = gathered.and_then(|gathered| gathered.found.as_ref());
         let known = self.record(&target);
         let newer = known.filter(|known| found.is_none_or(|found| found.seq() < known.seq()));
         let found = newer.or(found).cloned();
@@ -276,12 +293,13 @@ impl<C: Crypto> Discovery<C> {
         let id = record.node_id();
         let event = if let Some(source) = news.record.take() {
             Event::RecordSeen { record: record.clone(), source }
-        } else if let Some((endpoint, rtt)) = news.reachable.take() {
-            Event::Reachable { id, endpoint, rtt }
         } else {
-            Event::Unreachable { id, endpoint: news.unreachable.take()? }
+            match news.checked.take()? {
+                (endpoint, Verdict::Reachable(rtt)) => Event::Reachable { id, endpoint, rtt },
+                (endpoint, Verdict::Unreachable) => Event::Unreachable { id, endpoint },
+            }
         };
-        if news.reachable.is_some() || news.unreachable.is_some() {
+        if news.checked.is_some() {
             self.events.places.add(waiting::NODE, index);
         }
         Some(event)

@@ -88,6 +88,8 @@ mod crowd;
 #[cfg(feature = "alloc")]
 mod event;
 #[cfg(feature = "alloc")]
+mod gathered;
+#[cfg(feature = "alloc")]
 mod heard;
 #[cfg(feature = "alloc")]
 mod kept;
@@ -97,6 +99,8 @@ mod lookup;
 #[cfg(feature = "alloc")]
 mod machine;
 pub mod message;
+#[cfg(feature = "alloc")]
+mod nodes;
 pub mod packet;
 mod peer;
 #[cfg(feature = "alloc")]

@@ -162,8 +162,19 @@ fn message_auth(authdata: &[u8]) -> Result<Auth<'_>, PacketError> {
 
 fn whoareyou_auth(header: &[u8]) -> Result<Auth<'_>, PacketError> {
     let data: &ChallengeData = header.try_into().map_err(|_| PacketError::Authdata)?;
-    let (_, enr_seq) = data.split_last_chunk::<8>().ok_or(PacketError::Authdata)?;
-    Ok(Auth::WhoAreYou { data, enr_seq: u64::from_be_bytes(*enr_seq) })
+    Ok(Auth::WhoAreYou { data, enr_seq: claimed_seq(data) })
+}
+
+/// The sequence number of the receiver's record that the sender of a WHOAREYOU has; 0 for none.
+pub(super) fn claimed_seq(data: &ChallengeData) -> u64 {
+    data.last_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
+/// The nonce of the packet that a WHOAREYOU answers.
+pub(super) fn answered_nonce(data: &ChallengeData) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce.copy_from_slice(&data[IV_LEN + 9..IV_LEN + 21]);
+    nonce
 }
 
 fn handshake_auth(authdata: &[u8]) -> Result<Auth<'_>, PacketError> {

@@ -73,7 +73,7 @@ impl<C: Crypto> Discovery<C> {
             return;
         };
         match packet.auth {
-            Auth::WhoAreYou { data, enr_seq } => self.on_challenge(from, packet.nonce, data, enr_seq),
+            Auth::WhoAreYou { data, .. } => self.on_challenge(from, packet.nonce, data),
             Auth::Message { src } | Auth::Handshake { src, .. } if src == self.local.node_id() => {
                 count(&mut self.counters.own_id);
             }
@@ -157,14 +157,17 @@ impl<C: Crypto> Discovery<C> {
         });
         let Some(fits) = fits else { return false };
         let opening = self.openings.find(peer).and_then(|at| self.openings.get_mut(at));
-        let Some(handshake) = opening.and_then(|opening| opening.sent.get_mut(fits)) else { return false };
+        let Some(opening) = opening else { return false };
+        let owner = opening.owner;
+        let Some(handshake) = opening.sent.get_mut(fits) else { return false };
         let keys = handshake.keys.take();
-        let (public_key, carried, enr_seq) = (handshake.public_key, handshake.carried, handshake.enr_seq);
+        let (carried, enr_seq) = (handshake.carried, packet::claimed_seq(&handshake.data));
         let len = (header.len() + message.len()) as u32;
         self.establish(now, *peer, keys, nonce, len, true);
         self.end_opening(now, peer, Some(fits));
         self.resend(peer, carried);
-        if enr_seq > self.local.seq() {
+        let owner = self.requests.get(owner).filter(|_| enr_seq > self.local.seq());
+        if let Some(public_key) = owner.map(|request| request.contact.public_key) {
             self.ask_for_own_record(peer, public_key);
         }
         true
@@ -183,7 +186,7 @@ impl<C: Crypto> Discovery<C> {
 
     /// A WHOAREYOU: nonce and source must be those of a packet of ours, and each packet gets one
     /// handshake. The same challenge again gets the same handshake again.
-    fn on_challenge(&mut self, from: SocketAddr, nonce: Nonce, data: &ChallengeData, enr_seq: u64) {
+    fn on_challenge(&mut self, from: SocketAddr, nonce: Nonce, data: &ChallengeData) {
         let Some(key) = self.requests.challenged_by(&nonce, &from) else {
             count(&mut self.counters.challenge_unsolicited);
             return;
@@ -191,7 +194,7 @@ impl<C: Crypto> Discovery<C> {
         let Some(peer) = self.requests.get(key).map(|request| request.contact.peer) else { return };
         let Some(at) = self.opening(&peer, key) else { return };
         let Some(opening) = self.openings.get_mut(at) else { return };
-        let answered = opening.sent.iter().position(|sent| sent.nonce == nonce);
+        let answered = opening.sent.iter().position(|sent| packet::answered_nonce(&sent.data) == nonce);
         if let Some(answered) = answered {
             let newest = answered + 1 == opening.sent.len();
             let same = opening.sent.get(answered).is_some_and(|sent| sent.data == *data);
@@ -207,7 +210,7 @@ impl<C: Crypto> Discovery<C> {
                 return;
             }
             opening.handshakes += 1;
-            opening.challenge = Some(Challenged { data: *data, nonce, enr_seq, request: key });
+            opening.challenge = Some(Challenged { data: *data, request: key });
         }
         self.owed.add(owed::HANDSHAKE, at.index());
     }
@@ -431,7 +434,7 @@ impl<C: Crypto> Discovery<C> {
             let until = now + self.config.old_keys_lifetime;
             self.sessions.offer(peer, handshake.keys.take(), until);
         }
-        self.openings.discard(at);
+        self.discard_opening(at);
     }
 
     /// The peer opened a session. If we were opening one too and sent no handshake yet, ours is

@@ -63,7 +63,7 @@ pub(super) enum Ask {
 /// A FINDNODE and the answer as it comes in.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {
-    pub(super) distances: heapless::Vec<u16, MAX_QUERY_DISTANCES>,
+    pub(super) distances: heapless::Vec<u16, MAX_QUERY_DISTANCES, u8>,
     /// Fixed by the first packet.
     pub(super) total: Option<u64>,
     pub(super) packets: usize,
@@ -126,7 +126,7 @@ pub(super) struct Request {
     pub(super) resends: u8,
     /// When it was sent, as long as it was sent only once.
     pub(super) sent_once: Option<Instant>,
-    nonces: heapless::Vec<Nonce, MAX_REQUEST_NONCES>,
+    nonces: heapless::Vec<Nonce, MAX_REQUEST_NONCES, u8>,
 }
 
 impl Request {
@@ -259,8 +259,9 @@ pub(super) struct Opening {
     /// Handshakes sent, whose keys wait for the first message that authenticates them: the newest
     /// last. Two, because a peer may have answered two packets with different challenges.
     pub(super) sent: heapless::Vec<Handshake, 2>,
-    /// The newest handshake packet: the same challenge again gets the same packet. Empty if it was too long.
-    pub(super) packet: heapless::Vec<u8, MAX_KEPT_HANDSHAKE>,
+    /// The newest handshake packet: the same challenge again gets the same packet. None if it was too long, or too
+    /// many others are kept.
+    pub(super) packet: Option<Key>,
     /// How often it was sent again.
     pub(super) repeats: u8,
     /// Challenges taken up: each costs a signature.
@@ -269,24 +270,22 @@ pub(super) struct Opening {
     pub(super) repeat: bool,
 }
 
+/// A handshake packet that is kept.
+pub(super) type KeptHandshake = heapless::Vec<u8, MAX_KEPT_HANDSHAKE, u16>;
+
 /// A WHOAREYOU to one of our packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Challenged {
     pub(super) data: ChallengeData,
-    pub(super) nonce: Nonce,
-    pub(super) enr_seq: u64,
     pub(super) request: Key,
 }
 
 /// A handshake packet that was sent.
 #[derive(Debug)]
 pub(super) struct Handshake {
+    /// What it answers.
     pub(super) data: ChallengeData,
-    pub(super) nonce: Nonce,
     pub(super) keys: Keys,
-    pub(super) public_key: PublicKey,
-    /// The sequence number of our record that the peer says it has.
-    pub(super) enr_seq: u64,
     /// The request whose message was in it.
     pub(super) carried: Option<Key>,
 }
@@ -298,7 +297,7 @@ impl Opening {
             serial,
             challenge: None,
             sent: heapless::Vec::new(),
-            packet: heapless::Vec::new(),
+            packet: None,
             repeats: 0,
             handshakes: 0,
             repeat: false,

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     collections::{Deadlines, Key, Lists, Slab},
     limits::{MAX_MESSAGE_SIZE, MAX_NODES_PACKETS, MAX_NODES_RECORDS, MAX_TALK_PAYLOAD, RECENT_TALKS},
+    record::Record,
     rng::Rng,
     time::Instant,
 };
@@ -49,7 +50,14 @@ pub(super) struct Pick {
     /// The node in the table; `None` for this node itself.
     pub(super) node: Option<Key>,
     /// Length of its record when the answer was planned. A record that changed since is left out.
-    pub(super) len: usize,
+    pub(super) len: u16,
+}
+
+impl Pick {
+    pub(super) fn new(node: Option<Key>, record: &Record) -> Self {
+        // A record has at most 300 bytes.
+        Self { node, len: record.as_bytes().len() as u16 }
+    }
 }
 
 /// The answer to a FINDNODE, cut into packets when it is planned, so that all of them say the same
@@ -73,7 +81,8 @@ impl NodesPlan {
         let mut plan = Self::default();
         let mut size = 0;
         for pick in picks.take(MAX_NODES_RECORDS) {
-            if size + pick.len > NODES_ROOM {
+            let len = usize::from(pick.len);
+            if size + len > NODES_ROOM {
                 // The last packet ends with the plan.
                 if plan.ends.len() + 1 == MAX_NODES_PACKETS {
                     break;
@@ -84,7 +93,7 @@ impl NodesPlan {
             }
             let pushed = plan.picks.push(pick);
             debug_assert!(pushed.is_ok());
-            size += pick.len;
+            size += len;
         }
         // An answer without records is one empty packet.
         let pushed = plan.ends.push(plan.picks.len() as u8);
@@ -299,11 +308,11 @@ mod tests {
     use crate::limits::MAX_RECORD_SIZE;
 
     fn plan(sizes: &[usize]) -> (usize, std::vec::Vec<usize>) {
-        let mut plan = NodesPlan::new(sizes.iter().map(|len| Pick { node: None, len: *len }));
+        let mut plan = NodesPlan::new(sizes.iter().map(|len| Pick { node: None, len: *len as u16 }));
         let mut packets = std::vec::Vec::new();
         while !plan.finished() {
             let picks = plan.next_packet();
-            assert!(picks.iter().map(|pick| pick.len).sum::<usize>() <= NODES_ROOM);
+            assert!(picks.iter().map(|pick| usize::from(pick.len)).sum::<usize>() <= NODES_ROOM);
             packets.push(picks.len());
         }
         (usize::from(plan.total()), packets)

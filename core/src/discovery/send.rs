@@ -11,7 +11,9 @@ use super::{
     message::{self, Message, WireId},
     packet::{self, Auth, Nonce, PacketError},
     peer::Peer,
-    requests::{Ask, Challenged, Handshake, Opening, Origin, Outcome, Phase, Request, Requests},
+    requests::{
+        Ask, Challenged, Handshake, KeptHandshake, Opening, Origin, Outcome, Phase, Request, Requests,
+    },
     responses::{Answer, NodesPlan, Pick, Response, Talks},
     session::{Generation, Sealing},
 };
@@ -302,9 +304,10 @@ impl<C: Crypto> Discovery<C> {
         let Some(opening) = self.openings.get_mut(at) else { return Ok(None) };
         let repeat = core::mem::take(&mut opening.repeat);
         let Some(challenged) = opening.challenge.take() else {
-            let to = buf.get_mut(..opening.packet.len()).ok_or(PacketError::BufferTooSmall)?;
-            to.copy_from_slice(&opening.packet);
-            return Ok((repeat && !to.is_empty()).then_some((peer.endpoint, to.len())));
+            let kept = opening.packet.and_then(|packet| self.kept_handshakes.get(packet));
+            let Some(kept) = kept.filter(|_| repeat) else { return Ok(None) };
+            buf.get_mut(..kept.len()).ok_or(PacketError::BufferTooSmall)?.copy_from_slice(kept);
+            return Ok(Some((peer.endpoint, kept.len())));
         };
         let open = self.requests.get(challenged.request);
         if open.is_none_or(|request| matches!(request.phase, Phase::Done(_))) {
@@ -327,7 +330,11 @@ impl<C: Crypto> Discovery<C> {
         }
         let pushed = opening.sent.push(handshake);
         debug_assert!(pushed.is_ok());
-        opening.packet = buf.get(..len).and_then(|b| heapless::Vec::from_slice(b).ok()).unwrap_or_default();
+        if let Some(before) = opening.packet.take() {
+            self.kept_handshakes.discard(before);
+        }
+        let packet = buf.get(..len).and_then(|packet| KeptHandshake::from_slice(packet).ok());
+        opening.packet = packet.and_then(|packet| self.kept_handshakes.insert(packet).ok());
         if carried && let Some(request) = self.requests.get_mut(challenged.request) {
             request.phase = Phase::InFlight;
             request.sent_once = None;
@@ -354,7 +361,8 @@ impl<C: Crypto> Discovery<C> {
         let src = self.local.node_id();
         let mut keys = Keys::initiator(crypto, &shared, &src, dest, &challenged.data);
         let signature = keys::sign_id(identity, &challenged.data, &ephemeral, dest);
-        let wanted = challenged.enr_seq == 0 || challenged.enr_seq < self.local.seq();
+        let known = packet::claimed_seq(&challenged.data);
+        let wanted = known == 0 || known < self.local.seq();
         let record = if wanted { self.local.as_bytes() } else { &[] };
         let auth = Auth::Handshake { src, signature, ephemeral: &ephemeral, record };
         let nonce = keys.next_nonce(&mut self.rng).ok_or(PacketError::Authdata)?;
@@ -369,9 +377,7 @@ impl<C: Crypto> Discovery<C> {
             }
         };
         let len = packet::seal(crypto, dest, &crypto.aes_gcm_key(keys.send()), &draft, len, buf)?;
-        let public_key = request.contact.public_key;
-        let Challenged { data, nonce, enr_seq, .. } = *challenged;
-        Ok((Handshake { data, nonce, keys, public_key, enr_seq, carried }, len))
+        Ok((Handshake { data: challenged.data, keys, carried }, len))
     }
 }
 
@@ -405,7 +411,7 @@ fn write_nodes<'r>(
     let total = plan.total();
     let records = plan.next_packet().iter().filter_map(|pick| {
         let bytes = record(pick)?.as_bytes();
-        (bytes.len() == pick.len).then_some(bytes)
+        (bytes.len() == usize::from(pick.len)).then_some(bytes)
     });
     message::encode_nodes(buf, id, total, records)
 }

@@ -18,11 +18,12 @@ use super::{
     config::Config,
     crowd::Crowd,
     event::RecordSource,
+    nodes::Nodes,
     peer::{IpRange, Peer, Prefix, Scope, canonical, prefix},
     requests::Contact,
 };
 use crate::{
-    collections::{Deadlines, Key, Keyed, Lists},
+    collections::{Deadlines, Key, Lists},
     id::NodeId,
     limits::{BUCKET_SIZE, BUCKET_SPARES, BUCKETS, MAX_ALLOWED_RANGES},
     record::Record,
@@ -54,8 +55,6 @@ pub(super) struct Node {
     pub(super) checking: bool,
     /// No request for its newer record before this.
     pub(super) refresh_from: Instant,
-    /// The prefixes for which it counts.
-    counted: heapless::Vec<Prefix, 2>,
     pub(super) news: News,
 }
 
@@ -77,8 +76,17 @@ impl Node {
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) record: Option<RecordSource>,
-    pub(super) reachable: Option<(SocketAddr, Option<Duration>)>,
-    pub(super) unreachable: Option<SocketAddr>,
+    /// Where it was asked last, and whether it answered.
+    pub(super) checked: Option<(SocketAddr, Verdict)>,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verdict {
+    /// It answered, after this time if that is known.
+    Reachable(Option<Duration>),
+    /// It did not, after all tries.
+    Unreachable,
 }
 
 /// What became of a record.
@@ -107,7 +115,7 @@ pub(super) const SPARES: usize = 2 * BUCKETS;
 #[derive(Debug)]
 pub(super) struct Table {
     local: NodeId,
-    pub(super) nodes: Keyed<NodeId, Node>,
+    pub(super) nodes: Nodes,
     pub(super) lists: Lists,
     pub(super) checks: Deadlines,
     crowd: Crowd,
@@ -131,7 +139,7 @@ impl Table {
     pub(super) fn new(config: &Config, local: NodeId, rng: &mut Rng) -> Self {
         Self {
             local,
-            nodes: Keyed::new(config.nodes, rng),
+            nodes: Nodes::new(config.nodes, rng),
             lists: Lists::new(3 * BUCKETS, config.nodes),
             checks: Deadlines::new(config.nodes),
             crowd: Crowd::new(config.nodes, rng),
@@ -197,7 +205,7 @@ impl Table {
 
     /// All nodes, by place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Node)> {
-        self.nodes.iter().map(|(key, _, node)| (key, node))
+        self.nodes.iter()
     }
 
     /// Takes in a record that the embedder vouches for. It is never evicted.
@@ -208,7 +216,7 @@ impl Table {
         if let Some(key) = self.nodes.find(&record.node_id()) {
             let bucket = self.bucket(&record.node_id());
             self.lists.push(KEPT + bucket, key.index());
-            self.uncount(key);
+            self.crowd.remove(key.index());
             if let Some(node) = self.nodes.get_mut(key) {
                 node.kept = true;
                 node.member |= member;
@@ -280,7 +288,7 @@ impl Table {
             return Offered::Unproven;
         }
         let bucket = self.bucket(&id);
-        if !self.crowd.allows(&self.prefixes(&usable), bucket) {
+        if !self.has_room_for(&self.prefixes(&usable), bucket) {
             return Offered::PrefixLimit;
         }
         if self.lists.len(SPARES + bucket) >= BUCKET_SPARES || self.nodes.is_full() {
@@ -328,10 +336,9 @@ impl Table {
             probe: false,
             checking: false,
             refresh_from: Instant::ZERO,
-            counted: heapless::Vec::new(),
             news: News::default(),
         };
-        let key = self.nodes.insert(record.node_id(), node).ok()?;
+        let key = self.nodes.insert(node)?;
         self.lists.push(kind + self.bucket(&record.node_id()), key.index());
         Some(key)
     }
@@ -380,7 +387,7 @@ impl Table {
         } else if kept {
             self.check_soon(key, now, rng);
         } else {
-            self.uncount(key);
+            self.crowd.remove(key.index());
             if usable.is_empty() || !self.count(key) {
                 self.drop_node(key);
                 return if usable.is_empty() { Offered::Refused } else { Offered::PrefixLimit };
@@ -403,7 +410,7 @@ impl Table {
     }
 
     pub(super) fn drop_node(&mut self, key: Key) {
-        self.uncount(key);
+        self.crowd.remove(key.index());
         self.lists.remove(key.index());
         self.checks.clear(key.index());
         self.nodes.remove(key);
@@ -431,26 +438,25 @@ impl Table {
         self.config.prefix_limits && Scope::of(ip) == Some(Scope::Global)
     }
 
+    /// Whether the limits let another node of these prefixes into `bucket`.
+    fn has_room_for(&self, prefixes: &[Prefix], bucket: usize) -> bool {
+        self.crowd.allows(prefixes, bucket, |place, n| {
+            let record = &self.get(self.key_at(place)?)?.record;
+            let prefix = self.prefixes(&self.usable(record)).get(n).copied()?;
+            Some((prefix, self.bucket(&record.node_id())))
+        })
+    }
+
     /// Counts a node for its prefixes; false when there are too many of them already.
     fn count(&mut self, key: Key) -> bool {
         let Some(node) = self.nodes.get(key) else { return false };
         let bucket = self.bucket(&node.record.node_id());
         let prefixes = self.prefixes(&self.usable(&node.record));
-        let allowed = self.crowd.allows(&prefixes, bucket);
+        let allowed = self.has_room_for(&prefixes, bucket);
         if allowed {
-            self.crowd.add(&prefixes, bucket);
-            if let Some(node) = self.nodes.get_mut(key) {
-                node.counted = prefixes;
-            }
+            self.crowd.add(key.index(), &prefixes);
         }
         allowed
-    }
-
-    fn uncount(&mut self, key: Key) {
-        let Some(node) = self.nodes.get_mut(key) else { return };
-        let counted = core::mem::take(&mut node.counted);
-        let id = node.record.node_id();
-        self.crowd.remove(&counted, self.bucket(&id));
     }
 
     // --- Endpoints ---

@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::{
     counters::count,
     event::{Event, RequestFailure, waiting},
+    gathered::Gathered,
     lookup::{Lookup, LookupOptions, LookupOrigin, Patience, Step},
     machine::{Discovery, OWN_LOOKUPS, owed},
     peer::Peer,
@@ -164,7 +165,10 @@ impl<C: Crypto> Discovery<C> {
         if origin == LookupOrigin::User && users >= self.config.lookups {
             return None;
         }
-        let lookup = Lookup::new(target, origin, options, now + self.config.lookup_timeout);
+        let mut lookup = Lookup::new(target, origin, options, now + self.config.lookup_timeout);
+        if origin == LookupOrigin::User {
+            lookup.gathered = self.gathered.insert(Gathered::default()).ok();
+        }
         let key = self.lookups.insert(lookup).ok()?;
         self.refreshed[self.table.bucket(&target)] = now;
         let waits = origin == LookupOrigin::User && self.is_joining();

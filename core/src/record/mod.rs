@@ -103,7 +103,7 @@ fn endpoints(
 /// A verified Ethereum Node Record of the identity scheme "v4".
 #[derive(Clone)]
 pub struct Record {
-    rlp: heapless::Vec<u8, MAX_RECORD_SIZE>,
+    rlp: heapless::Vec<u8, MAX_RECORD_SIZE, u16>,
     /// Where the signed content (the sequence number and the pairs) begins.
     content: u16,
     /// Where the pairs begin.
