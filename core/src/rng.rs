@@ -81,8 +81,8 @@ impl Rng {
         key.copy_from_slice(&self.state[..KEY]);
         let mut cipher = ChaCha20::new((&key).into(), (&[0; 12]).into());
         key.zeroize();
-        // What is encrypted is zero, so what comes out is the key stream.
-        self.state.zeroize();
+        // What is encrypted is zero, so what comes out is the key stream. Since it is read, these writes stay.
+        self.state = [0; REFILL];
         cipher.apply_keystream(&mut self.state);
         self.used = KEY;
     }

@@ -31,8 +31,6 @@ use crate::{
 pub(super) struct Challenge {
     /// The unmasked packet: it is sent again as it is, and the handshake is bound to it.
     pub(super) data: ChallengeData,
-    /// The nonce of the packet that it answers.
-    nonce: Nonce,
     /// When it was opened.
     opened: Instant,
     /// Signature checks spent on it.
@@ -112,7 +110,9 @@ impl Challenges {
         let open = self.printed(print, &peer);
         let held = |key: Key| self.get(key).map(|challenge| (key, challenge));
         let held = || open.into_iter().flatten().filter_map(held);
-        let own = held().find(|(_, challenge)| challenge.nonce == *nonce && !challenge.is_spent());
+        let own = held().find(|(_, challenge)| {
+            packet::answered_nonce(&challenge.data) == *nonce && !challenge.is_spent()
+        });
         let waited =
             |challenge: &Challenge| now.since(challenge.opened) >= self.lifetime / CHALLENGE_HOLD_PART;
         let again = |key, own| Answered { key, repeated: true, own, replaced: false, crowded: false };
@@ -160,7 +160,7 @@ impl Challenges {
         }
         let [iv, id_nonce] = rng.arrays();
         let data = packet::whoareyou(&iv, nonce, &id_nonce, enr_seq);
-        let challenge = Challenge { data, nonce: *nonce, opened: now, checks: 0 };
+        let challenge = Challenge { data, opened: now, checks: 0 };
         let key = self.open.insert_printed(print, name, challenge).ok();
         if let Some(key) = key {
             self.order.push(list, key.index());
