@@ -122,7 +122,8 @@ fn campaign(from: u64, until: u64, budget: Option<u64>) -> Option<Found> {
         let plan = Plan::drawn(seed);
         let broken = run(&plan, Options::default()).broken?;
         let seconds = begun.elapsed().as_secs_f32();
-        let length = budget.and_then(|budget| shrink(&plan, budget, |_, _| ControlFlow::Continue(()), |_| {}));
+        let length =
+            budget.and_then(|budget| shrink(&plan, budget, |_, _| ControlFlow::Continue(()), |_| {}));
         Some(Found {
             rule: match broken.message.starts_with(&broken.invariant) {
                 true => broken.message.clone(),
