@@ -171,6 +171,7 @@ pub(super) fn claimed_seq(data: &ChallengeData) -> u64 {
 }
 
 /// The nonce of the packet that a WHOAREYOU answers.
+#[cfg(feature = "alloc")]
 pub(super) fn answered_nonce(data: &ChallengeData) -> Nonce {
     let mut nonce = [0; 12];
     nonce.copy_from_slice(&data[IV_LEN + 9..IV_LEN + 21]);
