@@ -125,7 +125,7 @@ fn open<'m, C: Crypto>(
 }
 
 /// The AES keys of one session made ready, so that a packet costs its own encryption and nothing else. 816 bytes
-/// with [`RustCrypto`](crate::crypto::RustCrypto), and wiped on drop if those of the [`Crypto`] are.
+/// with [`RustCrypto`], and wiped on drop if those of the [`Crypto`] are.
 pub struct ReadyKeys<C: Crypto> {
     send: C::AesGcmKey,
     receive: C::AesGcmKey,
