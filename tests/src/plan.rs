@@ -203,7 +203,7 @@ impl Plan {
 
     /// Whether there is a valid way between any two honest operators at the end, as rule C2 asks for.
     ///
-    /// Who lies is too few for a quorum, and counts as no way.
+    /// Who lies is too few for a quorum, also of those who are left while others are removed, and counts as no way.
     /// Of two operators at least one can be reached. There is a bootnode that all know, or an operator that can
     /// be reached and never moves. And those who do not notice that they moved, where more than their own dialling
     /// is needed, have enough members who stayed to tell them: the quorum of votes. Who moves and had a second
@@ -233,9 +233,8 @@ impl Plan {
         let staying = count(&|operator| !moves(operator) && !hidden(operator));
         let unaware = count(&|operator| moves(operator) && (self.unseen_moves || natted(operator).is_some()));
         let quorum = self.least_quorum();
-        let lying = (0..self.operators).filter(|operator| self.lies(*operator)).count();
         let told = unaware == 0 || (unaware == 1 && hiding == 0) || staying >= quorum;
-        lying < quorum && hiding < 2 && (self.bootnode || staying > 0) && told
+        self.liars_are_few() && hiding < 2 && (self.bootnode || staying > 0) && told
     }
 
     /// Reads the JSON form, and checks that the plan can be carried out.

@@ -89,6 +89,7 @@ impl Plan {
                 }
             }
         }
+        plan.keep_liars_few();
         while !plan.leaves_a_way() {
             let moves = |incident: &Incident| matches!(incident.what, What::Move { .. });
             let Some(last) = plan.incidents.iter().rposition(moves) else { break };
@@ -203,7 +204,7 @@ mod tests {
 
     #[test]
     fn somebody_stays_where_the_others_know_it_is() {
-        for seed in 0..200 {
+        for seed in 0..500 {
             let plan = Plan::drawn(seed);
             assert!(plan.leaves_a_way(), "seed {seed}");
         }

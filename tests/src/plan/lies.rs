@@ -3,7 +3,7 @@
 use coracle_sim::{Choices, MILLION};
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{Incident, Plan, What};
 
 /// Somebody that takes part in everything and lies, from the first moment to the last: no healing ends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,12 @@ impl Lie {
     }
 }
 
+/// The fewest votes that move an address in a cluster of so many, as far as their number says it (rule E7).
+const fn least_quorum(members: usize) -> usize {
+    let quorum = members.saturating_sub(1) / 3 + 1;
+    if quorum < 2 { 2 } else { quorum }
+}
+
 impl Plan {
     /// Whether this operator lies.
     #[must_use]
@@ -81,7 +87,27 @@ impl Plan {
     /// The fewest votes that move an address, as far as the number of members says it (rule E7).
     #[must_use]
     pub fn least_quorum(&self) -> usize {
-        (usize::from(self.operators.saturating_sub(1)) / 3 + 1).max(2)
+        least_quorum(usize::from(self.operators))
+    }
+
+    /// Whether the members who lie are fewer than a quorum, also of those who are left while others are removed.
+    pub(super) fn liars_are_few(&self) -> bool {
+        let operators = || 0..self.operators;
+        let removed = |operator: &u8| {
+            let of = |what: &What| matches!(what, What::Remove { operator: whose, .. } if whose == operator);
+            !self.lies(*operator) && self.incidents.iter().any(|incident| of(&incident.what))
+        };
+        let lying = operators().filter(|operator| self.lies(*operator)).count();
+        lying < least_quorum(usize::from(self.operators) - operators().filter(removed).count())
+    }
+
+    /// Takes removals back until the members who lie are few.
+    pub(super) fn keep_liars_few(&mut self) {
+        while !self.liars_are_few() {
+            let honest = |incident: &Incident| matches!(incident.what, What::Remove { operator, .. } if !self.lies(operator));
+            let Some(last) = self.incidents.iter().rposition(honest) else { break };
+            self.incidents.remove(last);
+        }
     }
 
     /// In every fourth plan some members lie, in every fifth some strangers.
