@@ -228,7 +228,7 @@ impl<C: Crypto> Node<C> {
         match order {
             Order::LookUp(target) => {
                 let known = self.discovery.record(&target).is_some();
-                match self.discovery.lookup(now, target) {
+                match self.discovery.lookup_with(now, target, FOR_ONE) {
                     Ok(lookup) => self.asked.push((lookup, known)),
                     Err(_) => self.looked_up.push(LookedUp { known, found: false }),
                 }
