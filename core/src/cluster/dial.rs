@@ -201,3 +201,41 @@ pub(super) fn push_unique(
         let _ = list.push(Endpoint { address, origin });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    /// One that is not asked when it is due spins no timer and loses nothing; one that is asked when it is not, says
+    /// nothing.
+    #[test]
+    fn it_is_due_when_it_has_something_to_say() {
+        let mut rng = Seed::new([1; 32]).stream("d");
+        let mut dialer = Dialer::new();
+        let endpoint = Endpoint { address: ([127, 0, 0, 1], 1).into(), origin: super::super::Origin::Hint };
+        let mut poll = |dialer: &mut Dialer, now, may_dial| {
+            let due = dialer.is_due(now, may_dial);
+            let said =
+                dialer.poll(now, &mut rng, may_dial, || heapless::Vec::from_slice(&[endpoint]).unwrap());
+            // A round that found nobody to dial may have begun, and said nothing.
+            assert!(due || said.is_none(), "{said:?}");
+            said
+        };
+        let at = Instant::from_millis;
+        assert_eq!(poll(&mut dialer, at(0), true), None, "idle");
+        dialer.round_at(at(10));
+        assert!(!dialer.is_due(at(9), true) && dialer.is_due(at(10), true) && !dialer.is_due(at(10), false));
+        assert_eq!(poll(&mut dialer, at(9), true), None);
+        assert_eq!(poll(&mut dialer, at(10), false), None, "it may not dial");
+        assert_eq!(dialer.next_timeout(false), None);
+        assert_eq!(poll(&mut dialer, at(10), true), Some(DialOutcome::Dial(endpoint)));
+        assert_eq!(poll(&mut dialer, at(10), true), None);
+        assert_eq!(dialer.next_timeout(true), Some(at(10) + LOOKUP_AFTER));
+        dialer.attempt_ended(at(20), &mut Seed::new([2; 32]).stream("d"));
+        assert_eq!(poll(&mut dialer, at(20), false), Some(DialOutcome::LookUp));
+        assert_eq!(poll(&mut dialer, at(20), false), Some(DialOutcome::Unreachable));
+        assert!(!dialer.is_due(at(20), true), "all was said");
+        assert_eq!(poll(&mut dialer, at(20), true), None);
+    }
+}

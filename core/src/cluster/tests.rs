@@ -345,6 +345,26 @@ fn attempts_that_outlast_a_channel_still_count() {
     assert_eq!(hanging_dials(&mut cluster, &mut now), 1);
 }
 
+/// While dials are held back none begins and the timer does not wait for one; lookups and what else is due go on.
+#[test]
+fn dials_that_are_held_back_begin_when_they_may() {
+    let mut cluster = with_seven_addresses();
+    let mut now = Instant::ZERO;
+    cluster.hold_dials(true);
+    assert!(cluster.holds_dials());
+    assert_eq!(hanging_dials(&mut cluster, &mut now), 0);
+    assert_eq!(now, Instant::ZERO, "there is nothing to wait for");
+    cluster.hold_dials(false);
+    assert!(!cluster.holds_dials());
+    assert!(matches!(poll_all(&mut cluster, now)[..], [Output::Dial { .. }]));
+    // Also within a round.
+    cluster.hold_dials(true);
+    assert_eq!(hanging_dials(&mut cluster, &mut now), 0);
+    assert_eq!(now, Instant::ZERO + LOOKUP_AFTER, "for the lookup, not for the next attempt");
+    cluster.hold_dials(false);
+    assert!(matches!(poll_all(&mut cluster, now)[..], [Output::Dial { .. }]));
+}
+
 #[test]
 fn people_are_told_whether_and_why_not() {
     let nowhere = MemberConfig::new(public_key(3));

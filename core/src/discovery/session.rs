@@ -573,6 +573,46 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_a_replay_does_not_keep_a_session() {
+        for repeated in [false, true] {
+            let mut rng = Seed::new([1; 32]).stream("s");
+            let mut sessions = Sessions::new(2, 2, &mut rng);
+            for n in [1, 2] {
+                sessions.install(peer(n), keys(n).1, Instant::ZERO, false);
+            }
+            let how = (Generation::Current, repeated);
+            assert!(sessions.next_message(&RustCrypto, &peer(1), how, &mut rng).is_some());
+            let gone = sessions.install(peer(3), keys(3).0, Instant::ZERO, false);
+            assert_eq!(gone, Some(peer(if repeated { 1 } else { 2 })));
+        }
+    }
+
+    #[test]
+    fn only_keys_in_force_are_kept_ready() {
+        let mut sessions = Sessions::new(2, 2, &mut Seed::new([1; 32]).stream("s"));
+        let until = Instant::from_millis(10);
+        let (old, new) = (keys(1), keys(2));
+        sessions.install(peer(1), old.1, until, false);
+        sessions.install(peer(1), new.1, until, false);
+        let place = sessions.sessions.find(&peer(1)).unwrap().index();
+        let mut open = |keys: &Keys, nonce| {
+            let mut message = sealed(keys, &nonce);
+            sessions.open(&RustCrypto, &peer(1), &nonce, b"header", &mut message).unwrap();
+            sessions.kept.get(place).is_some()
+        };
+        assert!(!open(&old.0, [1; 12]), "they are not in force any more");
+        assert!(open(&new.0, [2; 12]));
+    }
+
+    #[test]
+    fn few_nonces_have_the_same_fingerprint() {
+        let mut rng = Seed::new([1; 32]).stream("s");
+        let prints: std::collections::BTreeSet<_> = (0..20_000).map(|_| fingerprint(&rng.array())).collect();
+        // Of so many numbers of 24 bits, 12 are expected to meet another.
+        assert!(prints.len() > 19_970, "{} of 20,000 differ", prints.len());
+    }
+
+    #[test]
     fn strangers_leave_before_members_and_the_idle_first() {
         let mut sessions = Sessions::new(3, 2, &mut Seed::new([1; 32]).stream("s"));
         let now = Instant::ZERO;
