@@ -1,5 +1,7 @@
 //! Messages in: requests of peers are answered, their answers end requests of ours.
 
+use core::net::SocketAddr;
+
 use super::{
     counters::count,
     event::{Event, RecordSource, waiting},
@@ -12,6 +14,7 @@ use super::{
     responses::{Answer, NodesPlan, Pick, Response, Taken},
     session::Opened,
     table::shareable,
+    verified::Known,
 };
 use crate::{
     collections::Key, crypto::Crypto, id::NodeId, limits::MAX_NODES_RECORDS, record::Record, time::Instant,
@@ -211,11 +214,22 @@ impl<C: Crypto> Discovery<C> {
         {
             return true;
         }
-        let Some(incoming) = self.acceptable(crypto, peer, distances, bytes) else { return false };
+        let known = self.verified.known(bytes);
+        if let Some(told) = self.told_again(peer, origin, distances, &known, bytes) {
+            return told;
+        }
+        let Ok(incoming) = Incoming::read(crypto, bytes, known) else {
+            count(&mut self.counters.record_invalid);
+            return false;
+        };
         let id = incoming.claim.node_id();
-        let known = id == self.local.node_id() || id == peer.id || self.table.find(&id).is_some();
+        let node = self.table.find(&id);
+        let (in_table, member) = (node.is_some(), node.is_some_and(|node| node.member));
+        if !self.acceptable(peer, distances, &id, member, incoming.claim.udp_endpoints()) {
+            return false;
+        }
         if let Origin::Query(lookup) = origin
-            && !known
+            && !(in_table || id == self.local.node_id() || id == peer.id)
         {
             // Other bytes for the same node: who told of it first may have lied.
             self.confirm_heard(crypto, now, lookup, &id);
@@ -223,8 +237,7 @@ impl<C: Crypto> Discovery<C> {
                 return true;
             }
         }
-        let member = by_member || self.table.is_member(&id);
-        match self.verified_record(crypto, now, incoming, member) {
+        match self.verified_record(crypto, now, incoming, by_member || member) {
             Ok(record) => self.learned(now, peer, origin, &record),
             Err(Unverified::Invalid) => {
                 count(&mut self.counters.record_invalid);
@@ -235,31 +248,57 @@ impl<C: Crypto> Discovery<C> {
         true
     }
 
-    /// Reads a record that a peer relays, all but the signature: form, a distance that was asked for, an address
-    /// that the peer can know.
-    fn acceptable<'a>(
+    /// The same for a record that the table has, byte for byte, which is what peers tell of most: nothing in it is
+    /// read again. `None` when it is another.
+    fn told_again(
         &mut self,
-        crypto: &C,
+        peer: &Peer,
+        origin: Origin,
+        distances: &[u16],
+        known: &Known,
+        bytes: &[u8],
+    ) -> Option<bool> {
+        let (key, node) = self.table.entry(&known.owner?.node_id())?;
+        if node.record.as_bytes() != bytes {
+            return None;
+        }
+        let (id, member) = (node.record.node_id(), node.member);
+        if !self.acceptable(peer, distances, &id, member, node.record.udp_endpoints()) {
+            return Some(false);
+        }
+        count(&mut self.counters.record_cached);
+        let source = source_of(&id, peer);
+        self.table.told_by_others(key, source);
+        if matches!(origin, Origin::User | Origin::Query(_)) {
+            let record = self.table.get(key)?.record.clone();
+            match origin {
+                Origin::Query(lookup) => self.found_in_lookup(lookup, peer, &record),
+                _ => self.event(Event::RecordSeen { record, source }),
+            }
+        }
+        Some(true)
+    }
+
+    /// Whether a peer may tell of a record: a distance that was asked for, an address that the peer can know.
+    fn acceptable(
+        &mut self,
         peer: &Peer,
         distances: &[u16],
-        bytes: &'a [u8],
-    ) -> Option<Incoming<'a>> {
-        let Ok(incoming) = self.incoming(crypto, bytes) else {
-            count(&mut self.counters.record_invalid);
-            return None;
-        };
-        let id = incoming.claim.node_id();
-        if !distances.contains(&peer.id.log_distance(&id)) {
+        id: &NodeId,
+        member: bool,
+        endpoints: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
+        if !distances.contains(&peer.id.log_distance(id)) {
             count(&mut self.counters.record_distance);
-            return None;
+            return false;
         }
         // What a node says of itself, and what a member signed, is worth having in any case.
-        let vouched = id == peer.id || self.table.is_member(&id);
-        if !vouched && !shareable(incoming.claim.udp_endpoints(), peer.endpoint.ip()) {
+        let vouched = *id == peer.id || member;
+        if !vouched && !shareable(endpoints, peer.endpoint.ip()) {
             count(&mut self.counters.record_scope);
-            return None;
+            return false;
         }
-        Some(incoming)
+        true
     }
 
     /// Puts a verified record where it is of use.
@@ -272,10 +311,9 @@ impl<C: Crypto> Discovery<C> {
             }
             return;
         }
-        let source = if id == peer.id { RecordSource::Owner } else { RecordSource::Relayed(peer.id) };
-        let known = self.table.seq(&id);
-        self.offer(record, source, peer.endpoint, now);
-        if origin == Origin::User && self.table.find(&id).is_none_or(|node| node.record.seq() == known) {
+        let source = source_of(&id, peer);
+        let news = self.offer(record, source, peer.endpoint, now);
+        if origin == Origin::User && !news {
             // The table has no news of it, but the embedder asked.
             self.event(Event::RecordSeen { record: record.clone(), source });
         }
@@ -334,4 +372,9 @@ impl<C: Crypto> Discovery<C> {
         debug_assert!(stored.is_ok());
         self.finish(now, key, Outcome::Talk { len: response.len() });
     }
+}
+
+/// Where a record of the node `id` comes from that a peer told of.
+fn source_of(id: &NodeId, peer: &Peer) -> RecordSource {
+    if *id == peer.id { RecordSource::Owner } else { RecordSource::Relayed(peer.id) }
 }

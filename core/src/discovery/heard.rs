@@ -157,7 +157,7 @@ impl<C: Crypto> Discovery<C> {
         let Some(key) = self.hearsay.find(lookup, id) else { return true };
         let Some(heard) = self.hearsay.get(key).filter(|heard| !heard.verified) else { return true };
         let bytes = heard.bytes.clone();
-        let incoming = self.incoming(crypto, &bytes);
+        let incoming = Incoming::read(crypto, &bytes, self.verified.known(&bytes));
         let record = incoming.map(|incoming| self.verified_record(crypto, now, incoming, false));
         let Some(lookup) = self.lookups.get_mut(lookup) else { return false };
         match (record, self.hearsay.get_mut(key)) {

@@ -13,7 +13,7 @@ use super::{
     requests::{Ask, Challenged, Contact, Nodes, Opening, Origin},
     session::Opened,
     table::Offered,
-    verified::Digest,
+    verified::{Digest, Known},
 };
 use crate::{
     collections::Key,
@@ -40,6 +40,18 @@ pub(super) struct Incoming<'a> {
     digest: Digest,
     /// Whether these very bytes were verified before.
     pub(super) verified: bool,
+}
+
+impl<'a> Incoming<'a> {
+    /// Reads all of a record but the signature; the key is not decompressed again if its bytes are known.
+    pub(super) fn read<C: Crypto>(crypto: &C, bytes: &'a [u8], known: Known) -> Result<Self, RecordError> {
+        let form = Form::read(bytes)?;
+        let claim = match known.owner {
+            Some(owner) => form.owned_by(owner),
+            None => form.claim(crypto)?,
+        };
+        Ok(Self { claim, digest: known.digest, verified: known.owner.is_some() })
+    }
 }
 
 /// The parts of a handshake packet's authdata that the handshake is checked by.
@@ -291,7 +303,7 @@ impl<C: Crypto> Discovery<C> {
             count(&mut self.counters.handshake_checks_used_up);
             return None;
         };
-        let Ok(incoming) = self.incoming(crypto, bytes) else {
+        let Ok(incoming) = Incoming::read(crypto, bytes, self.verified.known(bytes)) else {
             count(&mut self.counters.handshake_record);
             return None;
         };
@@ -310,18 +322,6 @@ impl<C: Crypto> Discovery<C> {
             count(&mut self.counters.handshake_record);
         }
         record.ok().map(|record| (*record.public_key(), Some(record)))
-    }
-
-    /// Reads all of a record but the signature. If these very bytes were verified before, it costs a hash.
-    pub(super) fn incoming<'a>(&mut self, crypto: &C, bytes: &'a [u8]) -> Result<Incoming<'a>, RecordError> {
-        let form = Form::read(bytes)?;
-        let digest = self.verified.digest(bytes);
-        let owner = self.verified.owner(&digest);
-        let claim = match owner {
-            Some(owner) => form.owned_by(owner),
-            None => form.claim(crypto)?,
-        };
-        Ok(Incoming { claim, digest, verified: owner.is_some() })
     }
 
     /// Verifies a record: at the cost of a signature check, unless these very bytes were verified
@@ -449,9 +449,17 @@ impl<C: Crypto> Discovery<C> {
         self.resend(peer, carrying);
     }
 
-    /// Hands a verified record that came from `at` to the table, and counts what it was refused for.
-    pub(super) fn offer(&mut self, record: &Record, source: RecordSource, at: SocketAddr, now: Instant) {
-        match self.table.offer(record, source, at, now, &mut self.rng) {
+    /// Hands a verified record that came from `at` to the table, and counts what it was refused for; whether it is
+    /// news to the table.
+    pub(super) fn offer(
+        &mut self,
+        record: &Record,
+        source: RecordSource,
+        at: SocketAddr,
+        now: Instant,
+    ) -> bool {
+        let offered = self.table.offer(record, source, at, now, &mut self.rng);
+        match offered {
             Offered::Taken(key) => self.node_news(Some(key)),
             Offered::Equivocation => {
                 count(&mut self.counters.record_equivocation);
@@ -470,5 +478,6 @@ impl<C: Crypto> Discovery<C> {
             Offered::Refused => count(&mut self.counters.record_refused),
             Offered::Known(_) => {}
         }
+        matches!(offered, Offered::Taken(_))
     }
 }

@@ -182,11 +182,6 @@ impl Table {
         self.nodes.get_mut(key).map(|node| (&node.record, &mut node.news))
     }
 
-    /// The sequence number of the record we have of `id`; 0 for none.
-    pub(super) fn seq(&self, id: &NodeId) -> u64 {
-        self.find(id).map_or(0, |node| node.record.seq())
-    }
-
     pub(super) fn is_member(&self, id: &NodeId) -> bool {
         self.find(id).is_some_and(|node| node.member)
     }
@@ -313,7 +308,7 @@ impl Table {
 
     /// A node that others tell of is known not only because it came; but those who came themselves do
     /// not vouch for each other.
-    fn told_by_others(&mut self, key: Key, source: RecordSource) {
+    pub(super) fn told_by_others(&mut self, key: Key, source: RecordSource) {
         let RecordSource::Relayed(by) = source else { return };
         if self.find(&by).is_some_and(|by| !by.inbound)
             && let Some(node) = self.nodes.get_mut(key)
@@ -352,12 +347,13 @@ impl Table {
         now: Instant,
         rng: &mut Rng,
     ) -> Offered {
-        let usable = self.usable(record);
-        let Some(node) = self.nodes.get_mut(key) else { return Offered::Refused };
+        let Some(node) = self.nodes.get(key) else { return Offered::Refused };
         if record.seq() <= node.record.seq() {
             let equivocation = record.seq() == node.record.seq() && !record.same_content(&node.record);
             return if equivocation { Offered::Equivocation } else { Offered::Known(key) };
         }
+        let usable = self.usable(record);
+        let Some(node) = self.nodes.get_mut(key) else { return Offered::Refused };
         let moved = !record.udp_endpoints().eq(node.record.udp_endpoints());
         let old = core::mem::replace(&mut node.record, record.clone());
         node.news.record = source.map(|(source, _)| source);

@@ -20,6 +20,13 @@ use crate::{
 /// What a record's bytes are known by.
 pub(super) type Digest = [u8; 16];
 
+/// What is known of a record's bytes.
+pub(super) struct Known {
+    pub(super) digest: Digest,
+    /// Whose record it is, if these bytes were verified before.
+    pub(super) owner: Option<Owner>,
+}
+
 #[derive(Debug)]
 pub(super) struct Verified {
     digests: Keyed<Digest, Owner>,
@@ -36,12 +43,17 @@ impl Verified {
     }
 
     /// The digest of a record's bytes.
-    pub(super) fn digest(&self, bytes: &[u8]) -> Digest {
+    fn digest(&self, bytes: &[u8]) -> Digest {
         self.hasher.hash(bytes).as_bytes()
     }
 
-    /// Whose record this is, if these bytes were verified before.
-    pub(super) fn owner(&mut self, digest: &Digest) -> Option<Owner> {
+    /// What is known of a record's bytes.
+    pub(super) fn known(&mut self, bytes: &[u8]) -> Known {
+        let digest = self.digest(bytes);
+        Known { digest, owner: self.owner(&digest) }
+    }
+
+    fn owner(&mut self, digest: &Digest) -> Option<Owner> {
         let key = self.digests.find(digest)?;
         self.order.push(0, key.index());
         self.digests.get(key).copied()
