@@ -13,6 +13,7 @@ use std::{hint::black_box, time::Instant};
 
 use coracle_core::crypto::{Crypto, RustCrypto, Secret, SecretKey};
 use coracle_native_crypto::NativeCrypto;
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 /// Rounds of batches a candidate.
 const ROUNDS: usize = 400;
@@ -149,7 +150,15 @@ fn gcm(table: &Table, native: &NativeCrypto, len: usize) {
     let ours = candidate("native", move || {
         black_box(native.aes_gcm_seal(&native.aes_gcm_key(black_box(secret)), nonce, ad, &mut buf));
     });
-    table.row(&format!("AES-128-GCM seal {len} B, new key"), vec![rust, ours, graviola]);
+    let ring_key = |bytes| LessSafeKey::new(UnboundKey::new(&AES_128_GCM, bytes).unwrap());
+    let ring_seal = |key: &LessSafeKey, buf: &mut [u8]| {
+        key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(ad), buf).unwrap()
+    };
+    let mut buf = buffer();
+    let ring = candidate("ring", move || {
+        let _ = black_box(ring_seal(&ring_key(black_box(bytes)), &mut buf));
+    });
+    table.row(&format!("AES-128-GCM seal {len} B, new key"), vec![rust, ours, graviola, ring]);
 
     let kept = graviola::aead::AesGcm::new(bytes);
     let (mut buf, mut tag) = (buffer(), [0; 16]);
@@ -162,7 +171,11 @@ fn gcm(table: &Table, native: &NativeCrypto, len: usize) {
     let ours = candidate("native", move || {
         black_box(native.aes_gcm_seal(black_box(&kept), nonce, ad, &mut buf));
     });
-    table.row(&format!("AES-128-GCM seal {len} B, key kept"), vec![rust, ours, graviola]);
+    let (mut buf, kept) = (buffer(), ring_key(bytes));
+    let ring = candidate("ring", move || {
+        let _ = black_box(ring_seal(black_box(&kept), &mut buf));
+    });
+    table.row(&format!("AES-128-GCM seal {len} B, key kept"), vec![rust, ours, graviola, ring]);
 
     let mut sealed = buffer();
     let tag = &RustCrypto.aes_gcm_seal(&RustCrypto.aes_gcm_key(secret), nonce, ad, &mut sealed);

@@ -7,33 +7,35 @@
 //! | ECDSA signature, ECDH, public key, decompression on secp256k1 | the same | 0.74, 0.70, 0.67, 0.65 |
 //! | X25519 agreement, public key | graviola (s2n-bignum's proven assembly); dalek where it does not run | 0.49, 0.51 |
 //! | ChaCha20-Poly1305 of 32 B, 1 KiB, 64 KiB | ring | 0.14, 0.30, 0.55 |
-//! | AES-128-GCM of 100 B with a new key, with one kept ready | ring | 0.69, 0.45 |
+//! | AES-128-GCM | RustCrypto | see below |
 //! | AES-128-CTR, SHA-256, HKDF, Keccak-256 | RustCrypto | nothing else was faster |
 //!
 //! Those were measured on an Intel Xeon with AVX-512, everything in one run; `cargo bench -p coracle-native-crypto`
 //! prints the figures of the machine at hand.
 //!
-//! Results are the same, byte for byte: signatures are RFC 6979 with low `s`, high `s` is refused, X25519 refuses
-//! results that are all zero, and a buffer that does not authenticate is as it was. `tests/agreement.rs` holds both
-//! implementations to that.
+//! AES-128-GCM stays with RustCrypto though ring is faster with a key kept ready (0.8 of its time for 40 B, 0.7 for
+//! 100 B): a key of ring has 544 bytes and one of graviola 832, where RustCrypto's has 320, so that a session with its
+//! keys ready would have 1,534 bytes and not 1,086; ring does not wipe it; and with a new key neither is faster below
+//! a kilobyte. What ring would save, 40 ns a packet, is a two-hundredth of sending it.
+//!
+//! Results are the same, byte for byte: signatures are RFC 6979 with low `s`, high `s` is refused, and X25519 refuses
+//! results that are all zero. `tests/agreement.rs` holds both implementations to that.
 //!
 //! # Side channels and secrets
 //!
 //! What touches a secret is constant-time in all three libraries by their authors' word: libsecp256k1's signing, key
 //! generation and ECDH (blinded besides, by a number drawn when [`NativeCrypto`] is made), graviola's X25519, and
-//! ring's ciphers. Verification handles public data and is not. Copies of secret keys made here are wiped. **ring
-//! does not wipe its round keys**: those of a key that is not used any more stay in freed memory until it is written
-//! over. Where that matters more than speed, use [`RustCrypto`].
+//! ring's ChaCha20-Poly1305. Verification handles public data and is not. Copies of secret keys made here are wiped,
+//! but not the one that ring makes of a ChaCha20 key for each message: it stays on the stack until it is written over.
+//! Where that matters more than speed, use [`RustCrypto`].
 //!
 //! # Platforms
 //!
 //! Those of ring. A C compiler is needed to build. graviola is used on x86-64 and aarch64, and there only if the
 //! processor has what it asks for (found out when the program runs).
 
-use std::cell::Cell;
-
 use coracle_core::crypto::{AeadError, Crypto, PublicKey, RustCrypto, Secret, SecretKey, Signature, TAG_LEN};
-use ring::aead::{self, AES_128_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 use secp256k1::{All, Message, Secp256k1, ecdh::shared_secret_point, ecdsa};
 use zeroize::Zeroize as _;
 
@@ -101,57 +103,15 @@ fn coordinates(public: &secp256k1::PublicKey) -> PublicKey {
     PublicKey::from_xy(core::array::from_fn(|i| sec1[i + 1]))
 }
 
-fn seal(key: &LessSafeKey, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
-    let nonce = Nonce::assume_unique_for_key(*nonce);
-    let sealed = key.seal_in_place_separate_tag(nonce, Aad::from(ad), buf);
-    // Fails only above gigabytes, and no buffer here is longer than 65,535 bytes.
-    debug_assert!(sealed.is_ok());
-    let mut tag = [0; TAG_LEN];
-    if let Ok(sealed) = sealed {
-        tag.copy_from_slice(sealed.as_ref());
-    }
-    tag
-}
-
-fn open(
-    key: &LessSafeKey,
-    nonce: &[u8; 12],
-    ad: &[u8],
-    buf: &mut [u8],
-    tag: &[u8; TAG_LEN],
-) -> Result<(), AeadError> {
-    let nonce = Nonce::assume_unique_for_key(*nonce);
-    unharmed(buf, |buf| {
-        key.open_in_place_separate_tag(nonce, Aad::from(ad), Tag::from(*tag), buf, 0..).is_ok()
-    })
-}
-
-/// Decrypts, and on failure puts the buffer back as it was: ring has overwritten it by then. The copy costs a
-/// twentieth of the decryption, and its memory is the thread's, so that nothing is allocated but the first time.
-fn unharmed(buf: &mut [u8], decrypt: impl FnOnce(&mut [u8]) -> bool) -> Result<(), AeadError> {
-    thread_local! {
-        static COPY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    }
-    let mut copy = COPY.try_with(Cell::take).unwrap_or_default();
-    copy.clear();
-    copy.extend_from_slice(buf);
-    let decrypted = decrypt(buf);
-    if !decrypted {
-        buf.copy_from_slice(&copy);
-    }
-    // Fails only while the thread ends.
-    let _ = COPY.try_with(|kept| kept.set(copy));
-    if decrypted { Ok(()) } else { Err(AeadError) }
-}
-
 #[allow(clippy::expect_used)] // the type of `key` has the algorithm's length
-fn cipher<const N: usize>(algorithm: &'static aead::Algorithm, key: &Secret<N>) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(algorithm, key.expose()).expect("a key of the algorithm's length"))
+fn chacha(key: &Secret<32>) -> LessSafeKey {
+    LessSafeKey::new(
+        UnboundKey::new(&CHACHA20_POLY1305, key.expose()).expect("a key of the algorithm's length"),
+    )
 }
 
 impl Crypto for NativeCrypto {
-    /// 544 bytes; not wiped on drop.
-    type AesGcmKey = LessSafeKey;
+    type AesGcmKey = <RustCrypto as Crypto>::AesGcmKey;
     type AesCtrKey = <RustCrypto as Crypto>::AesCtrKey;
 
     fn sha256(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -217,7 +177,15 @@ impl Crypto for NativeCrypto {
     }
 
     fn chacha_seal(&self, key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN] {
-        seal(&cipher(&CHACHA20_POLY1305, key), nonce, ad, buf)
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let sealed = chacha(key).seal_in_place_separate_tag(nonce, Aad::from(ad), buf);
+        // Fails only above gigabytes, and no buffer here is longer than 65,535 bytes.
+        debug_assert!(sealed.is_ok());
+        let mut tag = [0; TAG_LEN];
+        if let Ok(sealed) = sealed {
+            tag.copy_from_slice(sealed.as_ref());
+        }
+        tag
     }
 
     fn chacha_open(
@@ -228,11 +196,13 @@ impl Crypto for NativeCrypto {
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError> {
-        open(&cipher(&CHACHA20_POLY1305, key), nonce, ad, buf, tag)
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = chacha(key).open_in_place_separate_tag(nonce, Aad::from(ad), Tag::from(*tag), buf, 0..);
+        opened.map(|_| ()).map_err(|_| AeadError)
     }
 
     fn aes_gcm_key(&self, key: &Secret<16>) -> Self::AesGcmKey {
-        cipher(&AES_128_GCM, key)
+        RustCrypto.aes_gcm_key(key)
     }
 
     fn aes_gcm_seal(
@@ -242,7 +212,7 @@ impl Crypto for NativeCrypto {
         ad: &[u8],
         buf: &mut [u8],
     ) -> [u8; TAG_LEN] {
-        seal(key, nonce, ad, buf)
+        RustCrypto.aes_gcm_seal(key, nonce, ad, buf)
     }
 
     fn aes_gcm_open(
@@ -253,7 +223,7 @@ impl Crypto for NativeCrypto {
         buf: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), AeadError> {
-        open(key, nonce, ad, buf, tag)
+        RustCrypto.aes_gcm_open(key, nonce, ad, buf, tag)
     }
 
     fn aes_ctr_key(&self, key: &[u8; 16]) -> Self::AesCtrKey {

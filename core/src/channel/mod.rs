@@ -11,7 +11,7 @@
 //! the next [`Channel::poll_write`]. That is the back-pressure: no frame taken, no TCP window given.
 //!
 //! Invariants, each tested: a nonce is used once and the last one ends the channel (N5); any chunking
-//! gives the same result, and a failed decryption leaves the bytes and closes (N8); every table and
+//! gives the same result, and a failed decryption closes (N8); every table and
 //! queue has a named limit; no allocation after [`Channel::new`], and with [`Channel::with_memory`] none at all.
 
 mod app;

@@ -2,7 +2,7 @@
 //!
 //! The machines are generic over [`Crypto`]; [`RustCrypto`] is the default. Keys and signatures are
 //! plain bytes in types that say what they are, so that another implementation needs nothing of
-//! ours. A failed decryption leaves the buffer as it was (rule N8).
+//! ours.
 
 pub mod der;
 mod identity;
@@ -16,7 +16,7 @@ pub use rust_crypto::RustCrypto;
 /// Length of an AEAD tag in bytes, for both AES-GCM and ChaCha20-Poly1305.
 pub const TAG_LEN: usize = 16;
 
-/// A message did not authenticate. The buffer is as it was.
+/// A message did not authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the message does not authenticate")]
 pub struct AeadError;
@@ -69,7 +69,8 @@ pub trait Crypto {
     /// Encrypts `buf` in place with ChaCha20-Poly1305 and returns the tag.
     fn chacha_seal(&self, key: &Secret<32>, nonce: &[u8; 12], ad: &[u8], buf: &mut [u8]) -> [u8; TAG_LEN];
 
-    /// Checks the tag and decrypts `buf` in place with ChaCha20-Poly1305.
+    /// Checks the tag and decrypts `buf` in place with ChaCha20-Poly1305. What an error leaves in `buf` is of no use:
+    /// some implementations decrypt before they know.
     fn chacha_open(
         &self,
         key: &Secret<32>,
@@ -91,7 +92,8 @@ pub trait Crypto {
         buf: &mut [u8],
     ) -> [u8; TAG_LEN];
 
-    /// Checks the tag and decrypts `buf` in place with AES-128-GCM.
+    /// Checks the tag and decrypts `buf` in place with AES-128-GCM. On an error `buf` is as it was: a packet is tried
+    /// under the keys of a session one after the other.
     fn aes_gcm_open(
         &self,
         key: &Self::AesGcmKey,

@@ -24,6 +24,10 @@ use zeroize::Zeroize as _;
 
 use super::{AeadError, Crypto, PublicKey, Secret, SecretKey, Signature, TAG_LEN};
 
+/// Bytes of key stream that are made in one piece, whatever is needed of them: eight blocks, which the cipher makes at
+/// once, and sooner than it makes four one after the other.
+const CTR_AT_ONCE: usize = 128;
+
 /// The default implementation of [`Crypto`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RustCrypto;
@@ -166,8 +170,10 @@ impl Crypto for RustCrypto {
     #[inline]
     fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
         let core = CtrCore::<&Aes128Enc, Ctr128BE>::inner_iv_init(key, iv.into());
-        if skip == 0 {
-            core.apply_keystream_partial(buf.into());
+        if skip.saturating_add(buf.len()) <= CTR_AT_ONCE {
+            let mut stream = [0; CTR_AT_ONCE];
+            core.apply_keystream_partial((&mut stream[..]).into());
+            buf.iter_mut().zip(&stream[skip..]).for_each(|(byte, mask)| *byte ^= mask);
             return;
         }
         // What starts within a block needs a buffer for the rest of it.
@@ -192,20 +198,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_decryption_leaves_the_buffer() {
+    fn a_packet_that_does_not_authenticate_is_left_as_it_was() {
         let crypto = RustCrypto;
-        let mut buf = *b"some text that is longer than one block of either cipher";
+        let mut buf = *b"some text that is longer than one block of the cipher";
         let plain = buf;
-        let tag = crypto.chacha_seal(&Secret::new([1; 32]), &[2; 12], b"ad", &mut buf);
-        let sealed = buf;
-        assert_eq!(
-            crypto.chacha_open(&Secret::new([1; 32]), &[2; 12], b"no", &mut buf, &tag),
-            Err(AeadError)
-        );
-        assert_eq!(buf, sealed);
-        crypto.chacha_open(&Secret::new([1; 32]), &[2; 12], b"ad", &mut buf, &tag).unwrap();
-        assert_eq!(buf, plain);
-
         let [key, other] = [[1; 16], [3; 16]].map(|key| crypto.aes_gcm_key(&Secret::new(key)));
         let tag = crypto.aes_gcm_seal(&key, &[2; 12], b"ad", &mut buf);
         let sealed = buf;

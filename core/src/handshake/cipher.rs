@@ -53,8 +53,8 @@ impl CipherState {
         Ok(tag)
     }
 
-    /// Decrypts `sealed` (text and tag) in place and returns the length of the text. On an error
-    /// the bytes and the state are as they were (rule N8).
+    /// Decrypts `sealed` (text and tag) in place and returns the length of the text. On an error the state is as
+    /// it was (rule N8), and what `sealed` holds is of no use.
     pub(crate) fn open(
         &mut self,
         crypto: &impl Crypto,
@@ -138,7 +138,7 @@ impl SymmetricState {
     }
 
     /// The reverse: decrypts `sealed` in place, mixing what arrived into the hash; returns the length
-    /// of the text. On an error `sealed` is as it was.
+    /// of the text.
     pub(super) fn decrypt_and_hash(
         &mut self,
         crypto: &impl Crypto,

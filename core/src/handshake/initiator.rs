@@ -70,8 +70,7 @@ impl Initiator {
 
     /// Takes whole messages from the start of `bytes` and returns how many bytes that were; offer
     /// the rest again together with what arrives later. Takes nothing while something is to be
-    /// written, and nothing after the end. Messages are decrypted in place; one that does not
-    /// authenticate is left as it was.
+    /// written, and nothing after the end. Messages are decrypted in place.
     ///
     /// # Errors
     /// What the peer did wrong; the machine is dead then.

@@ -10,8 +10,8 @@
 //! - the peer's key signed *this* static key (N2), and is known before any data (N3): only
 //!   [`Finished::admit`] leads to an [`Admitted`], and only that to a channel;
 //! - no (key, nonce) pair is used twice (N5);
-//! - after an error the machine is dead and its keys are wiped; a message that does not
-//!   authenticate is left as it was (N8), and chunking changes nothing.
+//! - a message that does not authenticate changes no cipher's state and ends the handshake: the machine is dead
+//!   then and its keys are wiped; chunking changes nothing (N8).
 //!
 //! Both sides, without a network between them:
 //!

@@ -80,8 +80,7 @@ impl Responder {
 
     /// Takes whole messages from the start of `bytes` and returns how many bytes that were; offer
     /// the rest again together with what arrives later. Takes nothing after the end: those bytes
-    /// are the channel's. Messages are decrypted in place; one that does not authenticate is left
-    /// as it was.
+    /// are the channel's. Messages are decrypted in place.
     ///
     /// # Errors
     /// What the peer did wrong; the machine is dead then.

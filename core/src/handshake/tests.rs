@@ -325,6 +325,24 @@ fn pair(secret: [u8; 32]) -> KeyPair {
     KeyPair::new(&RustCrypto, Secret::new(secret))
 }
 
+/// Rule N8: what does not authenticate uses no nonce up, so what was said in its place is still heard.
+#[test]
+fn a_failed_decryption_leaves_the_state() {
+    let [mut send, mut receive] = [(), ()].map(|()| CipherState::new(Secret::new([1; 32])));
+    for round in 0..3 {
+        let mut text = vec![round; 8];
+        let tag = send.seal(&RustCrypto, b"ad", &mut text).unwrap();
+        text.extend(tag);
+        for at in 0..text.len() {
+            let mut changed = text.clone();
+            changed[at] ^= 1;
+            assert_eq!(receive.open(&RustCrypto, b"ad", &mut changed), Err(cipher::CipherError::Decrypt));
+        }
+        assert_eq!(receive.open(&RustCrypto, b"ad", &mut text), Ok(8));
+        assert_eq!(text[..8], [round; 8]);
+    }
+}
+
 #[test]
 fn nonces_end_before_they_repeat() {
     let mut cipher = CipherState::new(Secret::new([1; 32]));

@@ -73,7 +73,7 @@ wipes_by_its_fields!(Ephemeral { secret: secret; public: public });
 pub(super) enum XxError {
     /// Shorter than its keys and tags, or (writing) the buffer is.
     Short,
-    /// A tag does not match. The bytes are as they were.
+    /// A tag does not match.
     Decrypt,
     /// A key whose Diffie-Hellman result everybody knows.
     SmallOrder,
@@ -254,11 +254,9 @@ fn read_static(
     if payload.len() < TAG_LEN {
         return Err(XxError::Short);
     }
-    // Opened beside, not in place: should the payload fail, the whole message is as it was.
-    let mut key = *sealed_key;
-    symmetric.decrypt_and_hash(crypto, &mut key)?;
+    symmetric.decrypt_and_hash(crypto, sealed_key)?;
     let mut remote_static = [0; KEY_LEN];
-    remote_static.copy_from_slice(&key[..KEY_LEN]);
+    remote_static.copy_from_slice(&sealed_key[..KEY_LEN]);
     let shared = ephemeral.dh(crypto, &remote_static)?;
     symmetric.mix_key(crypto, &shared);
     let len = symmetric.decrypt_and_hash(crypto, payload)?;
