@@ -51,6 +51,7 @@ impl Index {
     }
 
     /// The print of a name. Names that hash alike have one print.
+    #[inline]
     pub fn print<N: Hash>(&self, name: &N) -> Print {
         let mut hasher = SipHasher13::new_with_key(&self.secret);
         name.hash(&mut hasher);

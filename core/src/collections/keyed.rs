@@ -80,6 +80,7 @@ impl<N: Hash + Eq, V> Keyed<N, V> {
     }
 
     /// The same, for a caller who has the name's print.
+    #[inline]
     pub fn insert_printed(&mut self, print: Print, name: N, value: V) -> Result<Key, V> {
         if self.is_full() || self.find_printed(print, &name).is_some() {
             return Err(value);

@@ -24,10 +24,6 @@ use zeroize::Zeroize as _;
 
 use super::{AeadError, Crypto, PublicKey, Secret, SecretKey, Signature, TAG_LEN};
 
-/// Bytes of key stream that are made in one piece, whatever is needed of them: eight blocks, which the cipher makes at
-/// once, and sooner than it makes four one after the other.
-const CTR_AT_ONCE: usize = 128;
-
 /// The default implementation of [`Crypto`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RustCrypto;
@@ -170,10 +166,8 @@ impl Crypto for RustCrypto {
     #[inline]
     fn aes_ctr(&self, key: &Self::AesCtrKey, iv: &[u8; 16], skip: usize, buf: &mut [u8]) {
         let core = CtrCore::<&Aes128Enc, Ctr128BE>::inner_iv_init(key, iv.into());
-        if skip.saturating_add(buf.len()) <= CTR_AT_ONCE {
-            let mut stream = [0; CTR_AT_ONCE];
-            core.apply_keystream_partial((&mut stream[..]).into());
-            buf.iter_mut().zip(&stream[skip..]).for_each(|(byte, mask)| *byte ^= mask);
+        if skip == 0 {
+            core.apply_keystream_partial(buf.into());
             return;
         }
         // What starts within a block needs a buffer for the rest of it.

@@ -84,11 +84,18 @@ pub(super) struct Challenges {
     open: Keyed<Name, Challenge>,
     order: Lists,
     lifetime: Duration,
+    /// None ends before this.
+    next_expiry: Instant,
 }
 
 impl Challenges {
     pub(super) fn new(capacity: usize, lifetime: Duration, rng: &mut Rng) -> Self {
-        Self { open: Keyed::new(capacity, rng), order: Lists::new(2, capacity), lifetime }
+        Self {
+            open: Keyed::new(capacity, rng),
+            order: Lists::new(2, capacity),
+            lifetime,
+            next_expiry: Instant::ZERO,
+        }
     }
 
     /// The challenge that answers an undecryptable packet: one that is open, or a new one. `member`:
@@ -224,10 +231,18 @@ impl Challenges {
 
     /// Ends the challenges that are too old. They end in the order in which they were opened.
     pub(super) fn expire(&mut self, now: Instant) {
+        if now < self.next_expiry {
+            return;
+        }
+        self.next_expiry = now + self.lifetime;
         for list in [STRANGERS, MEMBERS] {
             while let Some(key) = self.order.first(list).and_then(|place| self.open.key_at(place))
-                && self.get(key).is_some_and(|challenge| now.since(challenge.opened) >= self.lifetime)
+                && let Some(opened) = self.get(key).map(|challenge| challenge.opened)
             {
+                if now.since(opened) < self.lifetime {
+                    self.next_expiry = self.next_expiry.min(opened + self.lifetime);
+                    break;
+                }
                 self.close(key);
             }
         }

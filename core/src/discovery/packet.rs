@@ -277,6 +277,7 @@ pub fn seal_random<C: Crypto>(
 }
 
 /// The unmasked WHOAREYOU that answers the packet with `nonce`.
+#[inline]
 pub fn whoareyou(iv: &MaskingIv, nonce: &Nonce, id_nonce: &[u8; 16], enr_seq: u64) -> ChallengeData {
     let mut data = [0; MIN_PACKET_SIZE];
     let mut out = Out { buf: &mut data, len: 0 };
@@ -319,6 +320,7 @@ impl Out<'_> {
         Ok(())
     }
 
+    #[inline]
     fn header(&mut self, iv: &MaskingIv, flag: u8, nonce: &Nonce, authdata: u16) -> Result<(), PacketError> {
         let mut fixed = [0; STATIC_LEN];
         fixed[..6].copy_from_slice(PROTOCOL);

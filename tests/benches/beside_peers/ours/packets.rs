@@ -3,6 +3,7 @@
 use std::{hint::black_box, time::Duration};
 
 use coracle_core::{
+    crypto::Identity,
     discovery::{Config, Event},
     limits::MAX_PACKET_SIZE,
     record::Record,
@@ -63,11 +64,10 @@ struct Asking<B: Backend> {
     puppet: Puppet<B>,
     now: Instant,
     answers: Vec<(usize, Buf)>,
-    fresh: u32,
 }
 
-/// Answers that lie ready at a time.
-const READY: usize = 8;
+/// Answers that lie ready at a time: so many that what preparing them has left in the caches weighs little.
+const READY: usize = 16;
 /// What is asked for.
 const DISTANCES: [u16; 8] = [256, 255, 254, 253, 252, 251, 250, 249];
 
@@ -75,36 +75,32 @@ impl<B: Backend> Asking<B> {
     fn new() -> Self {
         let mut host = Host::new(1, Config::default());
         let puppet = Puppet::connect(2, &mut host, START);
-        Self { host, puppet, now: START, answers: Vec::new(), fresh: 100 }
+        Self { host, puppet, now: START, answers: Vec::new() }
     }
 
-    /// Records of nodes that were never seen, at the distances that are asked for.
-    fn records(&mut self) -> [Record; 4] {
-        std::array::from_fn(|_| {
-            loop {
-                self.fresh += 1;
-                let identity = identity::<B>(self.fresh);
-                let distance = identity.node_id().log_distance(&self.puppet.identity.node_id());
-                if DISTANCES.contains(&distance) {
-                    return record(&identity, self.fresh, 1);
-                }
-            }
-        })
+    /// So many records of nodes at the distances that are asked for.
+    fn records(&self, count: usize) -> Vec<Record> {
+        let near = |identity: &Identity<B>| {
+            let distance = identity.node_id().log_distance(&self.puppet.identity.node_id());
+            DISTANCES.contains(&distance)
+        };
+        let all =
+            (100..).map(|number| (number, identity::<B>(number))).filter(|(_, identity)| near(identity));
+        all.map(|(number, identity)| record(&identity, number, 1)).take(count).collect()
     }
 
-    /// Asks as often as answers shall be ready, which have `records`, or else new ones.
-    fn ask(&mut self, records: Option<&[Record]>) {
+    /// Asks as often as answers shall be ready, which have these records, four each, from the first again after the
+    /// last.
+    fn ask(&mut self, records: &[Record]) {
         // So that the budget of signature checks is never what is measured.
         self.now = self.now + Duration::from_secs(1);
         self.host.settle(self.now);
         self.answers.clear();
-        for _ in 0..READY {
+        for records in records.chunks_exact(4).cycle().take(READY) {
             self.host.discovery.find_node(self.now, &self.puppet.record, &DISTANCES).unwrap();
             let mut buf = [0; MAX_PACKET_SIZE];
             let (_, len) = self.host.poll(self.now, &mut buf).unwrap();
             let id = self.puppet.request_id(&mut buf[..len]);
-            let new = records.is_none().then(|| self.records());
-            let records = records.or(new.as_ref().map(|new| &new[..])).unwrap();
             let len = self.puppet.nodes(&self.host, id, records, &mut buf);
             self.answers.push((len, buf));
         }
@@ -125,7 +121,7 @@ impl<B: Backend> Asking<B> {
 /// An answer with four records that the table has.
 pub(crate) fn nodes_known<B: Backend>() -> Op {
     let mut asking = Asking::<B>::new();
-    let known = asking.records();
+    let known = asking.records(4);
     for record in &known {
         asking.host.discovery.add_record(START, record, false).unwrap();
     }
@@ -134,7 +130,7 @@ pub(crate) fn nodes_known<B: Backend>() -> Op {
     Op::prepared(
         asking,
         READY as u64,
-        move |asking| asking.ask(Some(&known)),
+        move |asking| asking.ask(&known),
         move |asking| {
             asking.hear();
             assert_eq!(checks(asking), before, "known records are not verified again");
@@ -142,12 +138,22 @@ pub(crate) fn nodes_known<B: Backend>() -> Op {
     )
 }
 
-/// An answer with four records that were never seen.
+/// An answer with four records that were never seen. When all have been, the machine makes way for a new one.
 pub(crate) fn nodes_new<B: Backend>() -> Op {
+    let asking = Asking::<B>::new();
+    let records = asking.records(32 * 4 * READY);
+    let mut next = 0;
     Op::prepared(
-        Asking::<B>::new(),
+        asking,
         READY as u64,
-        |asking| asking.ask(None),
+        move |asking| {
+            if next == records.len() {
+                (*asking, next) = (Asking::new(), 0);
+            }
+            let new = next..next + 4 * READY;
+            next = new.end;
+            asking.ask(&records[new]);
+        },
         |asking| {
             let before = asking.host.discovery.counters().signature_checks;
             asking.hear();
@@ -174,10 +180,12 @@ pub(crate) fn small() -> Config {
     }
 }
 
+/// Pairs of nodes that lie ready at a time, likewise.
+const PAIRS: u64 = 32;
+
 /// Two nodes of which only the first knows the other: a PING with all four packets that it takes, the
 /// handshake with the record among them, through both whole machines.
 pub(crate) fn handshakes<B: Backend>() -> Op {
-    const PAIRS: u64 = 8;
     let pair = || [1, 2].map(|number| Host::<B>::new(number, small()));
     Op::prepared(
         Vec::new(),
@@ -193,7 +201,6 @@ pub(crate) fn handshakes<B: Backend>() -> Op {
 /// The handshake packet with the record alone: from the challenge in hand until the other side has answered it in a
 /// session. `ahead`: the ephemeral key was made while the challenge was waited for.
 pub(crate) fn handshake_packets<B: Backend>(ahead: bool) -> Op {
-    const PAIRS: u64 = 8;
     // They meet again and again, and the record is checked each time.
     let host = |number| Host::<B>::new(number, Config { verified_records: 0, ..small() });
     let pairs: Vec<_> = (0..PAIRS).map(|_| [1, 2].map(host)).collect();
