@@ -327,7 +327,7 @@ pub const HEARD_PER_LOOKUP: usize = 8;
 /// How long a lookup of the embedder's waits for the lookup of the own id, when that is the first and nobody has
 /// answered yet.
 pub const JOIN_WAIT: Duration = Duration::from_secs(2);
-/// A lookup of the embedder's ends when so many nodes, the nearest to the target, have answered ...
+/// A quick lookup ends when so many nodes, the nearest to the target, have answered ...
 pub const LOOKUP_NEAREST: usize = 3;
 /// ... and so many answers in a row, none of them empty, told of nobody new among the nearest [`LOOKUP_WIDTH`].
 pub const LOOKUP_QUIET: usize = 2;

@@ -191,8 +191,7 @@ impl<C: Crypto> Discovery<C> {
     }
 
     /// Looks for the nodes nearest to `target`, and so for the newest record of the node with that
-    /// id. It ends before all of the nearest were asked: whoever is after that one node looks it up with
-    /// [`LookupOptions::thorough`], or under attack finds it more rarely (tests/PROOFS.md). Ends with
+    /// id. All of the nearest are asked; [`LookupOptions::quick`] is cheaper. Ends with
     /// [`Event::LookupDone`](super::Event::LookupDone); a newer record of a node of the
     /// table is reported as soon as it is seen ([`Event::RecordSeen`](super::Event::RecordSeen)).
     pub fn lookup(&mut self, now: Instant, target: NodeId) -> Result<LookupId, RequestError> {

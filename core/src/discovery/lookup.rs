@@ -58,17 +58,18 @@ pub struct LookupOptions {
     pub enough: Option<usize>,
     /// Ends as soon as any record of the target was seen (there may be a newer one elsewhere).
     pub until_found: bool,
-    /// Asks all of the nearest, even if the first of them bring no news: dearer, but whoever would hide a node has
-    /// to be all of them. For the record of one certain node.
-    pub thorough: bool,
+    /// Ends once a few of the nearest have answered and bring no news, before all of them were asked: a third of the
+    /// cost, for who only wants to know whoever is near. Not for the record of one certain node: those near it could
+    /// hide it, who otherwise have to be all of them.
+    pub quick: bool,
     /// Disjoint paths, from 1 to [`LOOKUP_PATHS`]. With more than one, each has a part of the queries.
     pub paths: usize,
 }
 
 impl Default for LookupOptions {
-    /// Everything, along one path, until the nearest few have answered and bring no news.
+    /// Everything, along one path, until all of the nearest have answered.
     fn default() -> Self {
-        Self { wanted: Wanted::Any, enough: None, until_found: false, thorough: false, paths: 1 }
+        Self { wanted: Wanted::Any, enough: None, until_found: false, quick: false, paths: 1 }
     }
 }
 
@@ -262,18 +263,14 @@ impl Lookup {
         }
     }
 
-    /// The answer of `id` is complete: it told of so many. Whether the embedder's lookup now knows the nearest,
-    /// without asking all of them: a few have answered, and the latest answers told of nobody new. The table's own
-    /// go on, because whom they ask knows this node afterwards.
+    /// The answer of `id` is complete: it told of so many. Whether a quick lookup now knows the nearest, without
+    /// asking all of them: a few have answered, and the latest answers told of nobody new. The table's own are never
+    /// quick, because whom they ask knows this node afterwards.
     pub(super) fn settle(&mut self, id: &NodeId, told: usize) -> bool {
         self.quiet = if core::mem::take(&mut self.news) { 0 } else { self.quiet + usize::from(told > 0) };
         let mut nearest = self.candidates.iter().filter(|c| c.state != State::Failed).take(LOOKUP_NEAREST);
         let answered = nearest.all(|candidate| candidate.id == *id || candidate.state == State::Answered);
-        self.settled = self.origin == LookupOrigin::User
-            && !self.options.thorough
-            && self.paths == 1
-            && answered
-            && self.quiet >= LOOKUP_QUIET;
+        self.settled = self.options.quick && self.paths == 1 && answered && self.quiet >= LOOKUP_QUIET;
         self.settled
     }
 
@@ -453,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedders_ends_once_the_nearest_bring_no_news() {
+    fn a_quick_one_ends_once_the_nearest_bring_no_news() {
         let after = |mut lookup: Lookup, told| {
             for n in 1..=16 {
                 lookup.add(&contact(n), None, false);
@@ -467,13 +464,10 @@ mod tests {
             assert!(matches!(lookup.step(Instant::from_millis(0), PATIENCE), Step::Done));
             asked
         };
-        assert_eq!(after(lookup(), 9), LOOKUP_NEAREST.max(1 + LOOKUP_QUIET));
-        assert_eq!(after(lookup(), 0), LOOKUP_WIDTH, "an empty answer says nothing about who is near");
-        let thorough = with(LookupOptions { thorough: true, ..LookupOptions::default() });
-        assert_eq!(after(thorough, 9), LOOKUP_WIDTH);
-        let at = Instant::from_millis(10_000);
-        let own = Lookup::new(NodeId([0; 32]), LookupOrigin::Own, LookupOptions::default(), at);
-        assert_eq!(after(own, 9), LOOKUP_WIDTH);
+        let quick = || with(LookupOptions { quick: true, ..LookupOptions::default() });
+        assert_eq!(after(quick(), 9), LOOKUP_NEAREST.max(1 + LOOKUP_QUIET));
+        assert_eq!(after(quick(), 0), LOOKUP_WIDTH, "an empty answer says nothing about who is near");
+        assert_eq!(after(lookup(), 9), LOOKUP_WIDTH);
     }
 
     #[test]

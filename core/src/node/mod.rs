@@ -70,7 +70,7 @@ use crate::{
     channel::{ChannelConfig, Memory, Protocols, ProtocolsError},
     cluster::{Cluster, ClusterError, MemberIndex, Origin},
     crypto::{Crypto, Identity, RustCrypto},
-    discovery::{self, Discovery, LookupId, LookupOptions, Wanted},
+    discovery::{self, Discovery, LookupId},
     handshake::StaticKey,
     id::{NodeId, PeerId},
     limits::{
@@ -134,10 +134,6 @@ struct Hostname {
     /// once, not a second record a moment later.
     first_until: Option<Instant>,
 }
-
-/// How one node's record is looked for: whoever would hide it has to be all of the nearest.
-const FOR_ONE: LookupOptions =
-    LookupOptions { wanted: Wanted::Any, enough: None, until_found: false, thorough: true, paths: 1 };
 
 /// A lookup that the embedder asked for.
 #[derive(Clone, Copy, Debug)]
@@ -406,7 +402,7 @@ impl<C: Crypto> Node<C> {
         if self.lookups.is_full() {
             return Err(RequestError::Busy);
         }
-        let lookup = self.discovery.lookup_with(now, target, FOR_ONE).map_err(|_| RequestError::Busy)?;
+        let lookup = self.discovery.lookup(now, target).map_err(|_| RequestError::Busy)?;
         let _ = self.lookups.push(RequestedLookup { request, lookup, target });
         Ok(())
     }

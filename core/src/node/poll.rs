@@ -1,7 +1,7 @@
 //! The node's next action: what is owed, pulled from the machines one at a time.
 
 use super::{
-    FOR_ONE, Node,
+    Node,
     action::{Action, ResolveId, StoreId, StoreItem, StoredPeer},
     conns::{Close, Conn, Stage},
     notice::Notice,
@@ -172,7 +172,7 @@ impl<C: Crypto> Node<C> {
     fn look_up_member(&mut self, now: Instant, member: cluster::MemberIndex) -> Option<Notice> {
         let target = self.cluster.member(member).node_id();
         let slot = self.member_lookups.get_mut(member.position()).filter(|slot| slot.is_none())?;
-        match self.discovery.lookup_with(now, target, FOR_ONE) {
+        match self.discovery.lookup(now, target) {
             Ok(lookup) => {
                 *slot = Some(lookup);
                 Some(Notice::LookingUp { peer: self.peer_id(member) })

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use coracle_core::crypto::{Crypto, Identity, SecretKey};
-use coracle_core::discovery::{Config, Discovery, Event, LookupId, LookupOptions, RequestId, Wanted};
+use coracle_core::discovery::{Config, Discovery, Event, LookupId, RequestId};
 use coracle_core::id::NodeId;
 use coracle_core::limits::MAX_PACKET_SIZE;
 use coracle_core::record::{Builder, Record};
@@ -19,10 +19,6 @@ use super::sybils::Sybils;
 pub const PORT: u16 = 9000;
 /// The longest pause between two lookups for one node, as a member of a cluster makes them.
 const LONGEST_PAUSE: Nanos = 8 * SECOND;
-
-/// How a member of a cluster looks another up.
-const FOR_ONE: LookupOptions =
-    LookupOptions { wanted: Wanted::Any, enough: None, until_found: false, thorough: true, paths: 1 };
 
 /// The context of these machines.
 pub type Cx<'a> = Context<'a, ()>;
@@ -218,7 +214,7 @@ impl<C: Crypto> Node<C> {
                     search.found.get_or_insert(now.as_nanos());
                     discovery.ping(now, &record).map_or(later, Doing::Ping)
                 }
-                None => discovery.lookup_with(now, search.target, FOR_ONE).map_or(later, Doing::LookUp),
+                None => discovery.lookup(now, search.target).map_or(later, Doing::LookUp),
             };
         }
         any
@@ -228,7 +224,7 @@ impl<C: Crypto> Node<C> {
         match order {
             Order::LookUp(target) => {
                 let known = self.discovery.record(&target).is_some();
-                match self.discovery.lookup_with(now, target, FOR_ONE) {
+                match self.discovery.lookup(now, target) {
                     Ok(lookup) => self.asked.push((lookup, known)),
                     Err(_) => self.looked_up.push(LookedUp { known, found: false }),
                 }
