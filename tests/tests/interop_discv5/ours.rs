@@ -220,6 +220,18 @@ impl Ours {
         .await;
     }
 
+    /// Waits until it has sent nothing for a while: the lookup of its own id after the first session is over too.
+    pub(crate) async fn falls_silent(&self) {
+        let mut before = None;
+        loop {
+            let sent = self.with(|machine, _| machine.counters().sent).await;
+            if before.replace(sent) == Some(sent) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
     /// Looks `target` up and returns the record found.
     pub(crate) async fn look_up(&mut self, target: NodeId) -> Option<Record> {
         let begun = self.with(move |machine, now| machine.lookup(now, target)).await.unwrap();

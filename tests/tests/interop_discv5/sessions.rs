@@ -51,8 +51,10 @@ async fn they_restart_and_begin() {
     let (mut ours, theirs) = (Ours::start(1).await, Theirs::start(2).await);
     theirs.ping(ours.enr()).await;
     assert!(!ours.session_with(theirs.id, theirs.endpoint).await);
-    // We check who opened a session. Let that be over: a packet of ours after the restart would begin before theirs.
+    // We check who opened a session, and ask it for nodes. Let that be over: a packet of ours after the restart would
+    // begin before theirs, or come in the old session and make them drop the new one.
     ours.reaches(theirs.id).await;
+    ours.falls_silent().await;
 
     let theirs = theirs.restart().await;
     assert_eq!(theirs.ping(ours.enr()).await, (1, theirs.endpoint));
