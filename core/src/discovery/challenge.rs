@@ -267,6 +267,30 @@ mod tests {
     }
 
     #[test]
+    fn each_ends_on_time_and_nobody_looks_before() {
+        let mut rng = Seed::new([1; 32]).stream("c");
+        let lifetime = Duration::from_secs(2);
+        let mut challenges = Challenges::new(8, lifetime, &mut rng);
+        challenges.expire(at(10));
+        assert_eq!(challenges.next_expiry, at(10) + lifetime, "none can end sooner");
+        for (n, ms, member) in [(1, 100, false), (2, 200, true), (3, 300, false)] {
+            challenges.answer(peer(n), &[n; 12], 0, member, at(ms), &mut rng);
+        }
+        for (ms, left, next) in [(2_099, 3, 2_100), (2_100, 2, 2_200), (2_200, 1, 2_300), (2_300, 0, 4_300)] {
+            challenges.expire(at(ms));
+            assert_eq!((challenges.len(), challenges.next_expiry), (left, at(next)), "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn peers_hash_apart_and_their_challenges_alike() {
+        let challenges = Challenges::new(8, Duration::from_secs(2), &mut Seed::new([1; 32]).stream("c"));
+        let print = |n, second| challenges.open.print(&Name { peer: peer(n), second }).mark();
+        assert_ne!(print(1, false), print(2, false));
+        assert_eq!(print(1, false), print(1, true));
+    }
+
+    #[test]
     fn a_repeat_gets_the_same_and_a_late_one_a_second() {
         let mut rng = Seed::new([1; 32]).stream("c");
         let mut challenges = Challenges::new(8, Duration::from_secs(2), &mut rng);
