@@ -3,15 +3,15 @@
 //!
 //! | primitive | by | time against [`RustCrypto`] |
 //! |---|---|---|
-//! | ECDSA check | libsecp256k1 (crate `secp256k1`) | 0.52 |
-//! | ECDSA signature, ECDH, public key, decompression on secp256k1 | the same | 0.74, 0.70, 0.67, 0.65 |
+//! | ECDSA check | libsecp256k1 (crate `secp256k1`) | 0.51 |
+//! | ECDSA signature, ECDH, public key, decompression on secp256k1 | the same | 0.70, 0.65, 0.65, 0.63 |
 //! | X25519 agreement, public key | graviola (s2n-bignum's proven assembly); dalek where it does not run | 0.49, 0.51 |
-//! | ChaCha20-Poly1305 of 32 B, 1 KiB, 64 KiB | ring | 0.14, 0.30, 0.55 |
+//! | ChaCha20-Poly1305 of 32 B, 1 KiB, 64 KiB | ring | 0.11, 0.26, 0.48 |
 //! | AES-128-GCM | RustCrypto | see below |
 //! | AES-128-CTR, SHA-256, HKDF, Keccak-256 | RustCrypto | nothing else was faster |
 //!
-//! Those were measured on an Intel Xeon with AVX-512, everything in one run; `cargo bench -p coracle-native-crypto`
-//! prints the figures of the machine at hand.
+//! Those were measured on an AMD EPYC with AVX2, everything in one run; `cargo bench -p coracle-native-crypto` prints the
+//! figures of the machine at hand.
 //!
 //! AES-128-GCM stays with RustCrypto though ring is faster with a key kept ready (0.8 of its time for 40 B, 0.7 for
 //! 100 B): a key of ring has 544 bytes and one of graviola 832, where RustCrypto's has 320, so that a session with its

@@ -37,6 +37,11 @@ pub(crate) struct Here {
 }
 
 impl Here {
+    /// The least of both.
+    pub(crate) fn least(self, other: Self) -> Self {
+        Self { verify: self.verify.min(other.verify), aes_gcm: self.aes_gcm.min(other.aes_gcm) }
+    }
+
     fn scale(self, primitive: Primitive) -> f64 {
         let here = match primitive {
             Primitive::Verify => self.verify,
@@ -83,21 +88,53 @@ pub(crate) const HEAD: [&str; 10] = [
 ];
 
 impl Row {
-    /// Measures the row and appends its lines.
-    pub(crate) fn measure(self, here: Here, rounds: usize, lines: &mut Vec<Line>) {
+    /// Measures the row.
+    pub(crate) fn measure(self, rounds: usize) -> Measured {
         let backends: Vec<_> = self.ours.iter().map(|column| (column.backend, column.native)).collect();
         let mut ops: Vec<_> = self.ours.into_iter().map(|column| (column.backend, column.op)).collect();
-        let (mut given, mut peer) = (None, self.peer.to_owned());
-        match self.theirs {
-            Theirs::Measured(op) => ops.push((self.peer, op)),
-            Theirs::Given(ns, primitive, allocations) => {
-                given = Some(Cost { ns: ns * here.scale(primitive), allocations });
-                peer += " (scaled)";
+        let given = match self.theirs {
+            Theirs::Measured(op) => {
+                ops.push((self.peer, op));
+                None
             }
+            Theirs::Given(ns, primitive, allocations) => Some((ns, primitive, allocations)),
+        };
+        let costs = measure(self.title, rounds, &mut ops);
+        let Self { title, peer, bars, allocations, .. } = self;
+        Measured { title, backends, peer, given, costs, bars, allocations }
+    }
+}
+
+/// A row with what its operations took.
+pub(crate) struct Measured {
+    title: &'static str,
+    /// The name of each of ours, and whether it is native.
+    backends: Vec<(&'static str, bool)>,
+    peer: &'static str,
+    given: Option<(f64, Primitive, Allocations)>,
+    /// Ours, and the peer's if that was measured.
+    costs: Vec<Cost>,
+    bars: [f64; 2],
+    allocations: Option<f64>,
+}
+
+impl Measured {
+    /// Takes over what took less in another pass.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (cost, other) in self.costs.iter_mut().zip(&other.costs) {
+            cost.ns = cost.ns.min(other.ns);
         }
-        let mut costs = measure(self.title, rounds, &mut ops);
-        let Some(theirs) = given.or_else(|| costs.pop()) else { return };
-        for ((backend, native), ours) in backends.into_iter().zip(costs) {
+    }
+
+    /// Appends its lines.
+    pub(crate) fn print(mut self, here: Here, lines: &mut Vec<Line>) {
+        let given = self.given.map(|(ns, primitive, allocations)| {
+            let cost = Cost { ns: ns * here.scale(primitive), allocations };
+            (cost, format!("{} (scaled)", self.peer))
+        });
+        let theirs = given.or_else(|| Some((self.costs.pop()?, self.peer.to_owned())));
+        let Some((theirs, peer)) = theirs else { return };
+        for ((backend, native), ours) in self.backends.into_iter().zip(self.costs) {
             let (ratio, bar) = (ours.ns / theirs.ns, self.bars[usize::from(native)]);
             let few = self.allocations.is_none_or(|most| ours.allocations.count <= most);
             let met = match (ratio <= bar, few) {
