@@ -16,7 +16,7 @@
 //! AES-128-GCM stays with RustCrypto though ring is faster with a key kept ready (0.8 of its time for 40 B, 0.7 for
 //! 100 B): a key of ring has 544 bytes and one of graviola 832, where RustCrypto's has 320, so that a session with its
 //! keys ready would have 1,534 bytes and not 1,086; ring does not wipe it; and with a new key neither is faster below
-//! a kilobyte. What ring would save, 40 ns a packet, is a two-hundredth of sending it.
+//! a kilobyte. What ring would save, 40 ns a packet, is a hundredth of what sending one takes.
 //!
 //! Results are the same, byte for byte: signatures are RFC 6979 with low `s`, high `s` is refused, and X25519 refuses
 //! results that are all zero. `tests/agreement.rs` holds both implementations to that.

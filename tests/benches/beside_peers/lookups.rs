@@ -95,6 +95,13 @@ impl Ord for Packet {
     }
 }
 
+/// What a lookup of a node found.
+struct Found {
+    node: usize,
+    target: NodeId,
+    results: Vec<NodeId>,
+}
+
 /// The network.
 pub(crate) struct World<B: Backend> {
     hosts: Vec<Host<B>>,
@@ -108,7 +115,7 @@ pub(crate) struct World<B: Backend> {
     options: LookupOptions,
     /// Lookups under way, and what those found that ended.
     wanted: BTreeMap<usize, NodeId>,
-    found: Vec<f64>,
+    found: Vec<Found>,
 }
 
 impl<B: Backend> World<B> {
@@ -168,10 +175,10 @@ impl<B: Backend> World<B> {
             self.flush(i);
         }
         while !self.wanted.is_empty() && self.step(Instant::FAR_FUTURE) {}
-        let (each, after) = (self.hosts.len() as f64, counted(self));
+        let (cpu, each, after) = (start.elapsed(), self.hosts.len() as f64, counted(self));
         Outcome {
-            cpu: start.elapsed().div_f64(each),
-            found: self.found.iter().sum::<f64>() / each,
+            cpu: cpu.div_f64(each),
+            found: self.found.iter().map(|found| self.part_of_closest(found)).sum::<f64>() / each,
             packets: (self.serial - serial) as f64 / each,
             checks: (after.0 - before.0) / each,
             sessions: (after.1 - before.1) / each,
@@ -217,9 +224,7 @@ impl<B: Backend> World<B> {
                 let results: Vec<_> =
                     self.hosts[i].discovery.lookup_results(lookup).iter().map(Record::node_id).collect();
                 self.wanted.remove(&i);
-                let closest = self.closest(i, &target);
-                let hits = closest.iter().filter(|id| results.contains(id)).count();
-                self.found.push(hits as f64 / closest.len() as f64);
+                self.found.push(Found { node: i, target, results });
             }
         }
         let due = self.hosts[i].discovery.next_timeout();
@@ -246,13 +251,13 @@ impl<B: Backend> World<B> {
         self.flying.push(Reverse(packet));
     }
 
-    /// The closest others of node `i` to `target`.
-    fn closest(&self, i: usize, target: &NodeId) -> Vec<NodeId> {
-        let distance = |id: &NodeId| -> [u8; 32] { std::array::from_fn(|at| id.0[at] ^ target.0[at]) };
-        let mut others: Vec<_> = self.ids.iter().filter(|id| **id != self.ids[i]).copied().collect();
-        others.sort_by_cached_key(distance);
-        others.truncate(K);
-        others
+    /// Which part of the closest others to its target a lookup found.
+    fn part_of_closest(&self, found: &Found) -> f64 {
+        let distance = |id: &NodeId| -> [u8; 32] { std::array::from_fn(|at| id.0[at] ^ found.target.0[at]) };
+        let mut others: Vec<_> = self.ids.iter().filter(|id| **id != self.ids[found.node]).collect();
+        others.sort_by_cached_key(|id| distance(id));
+        let closest = &others[..K.min(others.len())];
+        closest.iter().filter(|id| found.results.contains(id)).count() as f64 / closest.len() as f64
     }
 }
 
