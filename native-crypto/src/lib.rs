@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | ECDSA check | libsecp256k1 (crate `secp256k1`) | 0.51 |
 //! | ECDSA signature, ECDH, public key, decompression on secp256k1 | the same | 0.70, 0.65, 0.65, 0.63 |
-//! | X25519 agreement, public key | graviola (s2n-bignum's proven assembly); dalek where it does not run | 0.49, 0.51 |
+//! | X25519 agreement, public key | graviola (s2n-bignum's proven assembly); dalek where it does not run | 0.39, 0.44 |
 //! | ChaCha20-Poly1305 of 32 B, 1 KiB, 64 KiB | ring | 0.11, 0.26, 0.48 |
 //! | AES-128-GCM | RustCrypto | see below |
 //! | AES-128-CTR, SHA-256, HKDF, Keccak-256 | RustCrypto | nothing else was faster |
