@@ -54,39 +54,6 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-fn open<C: Crypto>(
-    crypto: &C,
-    gcm: bool,
-    key: [u8; 32],
-    nonce: &[u8; 12],
-    ad: &[u8],
-    buf: &mut [u8],
-    tag: &[u8; 16],
-) -> Result<(), AeadError> {
-    if gcm {
-        let key = crypto.aes_gcm_key(&Secret::new(core::array::from_fn(|i| key[i])));
-        crypto.aes_gcm_open(&key, nonce, ad, buf, tag)
-    } else {
-        crypto.chacha_open(&Secret::new(key), nonce, ad, buf, tag)
-    }
-}
-
-fn seal<C: Crypto>(
-    crypto: &C,
-    gcm: bool,
-    key: [u8; 32],
-    nonce: &[u8; 12],
-    ad: &[u8],
-    buf: &mut [u8],
-) -> [u8; 16] {
-    if gcm {
-        let key = crypto.aes_gcm_key(&Secret::new(core::array::from_fn(|i| key[i])));
-        crypto.aes_gcm_seal(&key, nonce, ad, buf)
-    } else {
-        crypto.chacha_seal(&Secret::new(key), nonce, ad, buf)
-    }
-}
-
 proptest! {
     #![proptest_config(cases())]
 
@@ -153,8 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn ciphers(
-        gcm: bool,
+    fn chacha20_poly1305(
         key: [u8; 32],
         nonce: [u8; 12],
         ad in proptest::collection::vec(any::<u8>(), 0..100),
@@ -164,26 +130,24 @@ proptest! {
         ],
         flip: usize,
     ) {
-        let native = NativeCrypto::new();
+        let (native, key) = (NativeCrypto::new(), Secret::new(key));
         let (mut ours, mut theirs) = (text.clone(), text.clone());
-        let tag = seal(&native, gcm, key, &nonce, &ad, &mut ours);
-        prop_assert_eq!(seal(&RustCrypto, gcm, key, &nonce, &ad, &mut theirs), tag);
+        let tag = native.chacha_seal(&key, &nonce, &ad, &mut ours);
+        prop_assert_eq!(RustCrypto.chacha_seal(&key, &nonce, &ad, &mut theirs), tag);
         prop_assert_eq!(&ours, &theirs);
 
-        // A bit of the text or of the tag is wrong: refused, and with AES-GCM the buffer is as it was.
+        // A bit of the text or of the tag is wrong.
         let (mut bent, mut bent_tag) = (ours.clone(), tag);
         match flip % (bent.len() + 16) {
             at if at < bent.len() => bent[at] ^= 0x10,
             at => bent_tag[at - bent.len()] ^= 0x10,
         }
         let mut twin = bent.clone();
-        let before = bent.clone();
-        prop_assert_eq!(open(&native, gcm, key, &nonce, &ad, &mut bent, &bent_tag), Err(AeadError));
-        prop_assert_eq!(open(&RustCrypto, gcm, key, &nonce, &ad, &mut twin, &bent_tag), Err(AeadError));
-        prop_assert!(!gcm || (bent == before && twin == before));
+        prop_assert_eq!(native.chacha_open(&key, &nonce, &ad, &mut bent, &bent_tag), Err(AeadError));
+        prop_assert_eq!(RustCrypto.chacha_open(&key, &nonce, &ad, &mut twin, &bent_tag), Err(AeadError));
 
-        prop_assert_eq!(open(&native, gcm, key, &nonce, &ad, &mut ours, &tag), Ok(()));
-        prop_assert_eq!(open(&RustCrypto, gcm, key, &nonce, &ad, &mut theirs, &tag), Ok(()));
+        prop_assert_eq!(native.chacha_open(&key, &nonce, &ad, &mut ours, &tag), Ok(()));
+        prop_assert_eq!(RustCrypto.chacha_open(&key, &nonce, &ad, &mut theirs, &tag), Ok(()));
         prop_assert_eq!(&ours, &text);
         prop_assert_eq!(&theirs, &text);
     }

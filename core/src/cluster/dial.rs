@@ -207,8 +207,7 @@ mod tests {
     use super::*;
     use crate::rng::Seed;
 
-    /// One that is not asked when it is due spins no timer and loses nothing; one that is asked when it is not, says
-    /// nothing.
+    /// One that is not due says nothing, so nobody needs to ask it; and what is due once is not due for ever.
     #[test]
     fn it_is_due_when_it_has_something_to_say() {
         let mut rng = Seed::new([1; 32]).stream("d");
@@ -218,7 +217,6 @@ mod tests {
             let due = dialer.is_due(now, may_dial);
             let said =
                 dialer.poll(now, &mut rng, may_dial, || heapless::Vec::from_slice(&[endpoint]).unwrap());
-            // A round that found nobody to dial may have begun, and said nothing.
             assert!(due || said.is_none(), "{said:?}");
             said
         };

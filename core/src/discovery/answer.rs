@@ -262,19 +262,18 @@ impl<C: Crypto> Discovery<C> {
         if node.record.as_bytes() != bytes {
             return None;
         }
-        let (id, member) = (node.record.node_id(), node.member);
-        if !self.acceptable(peer, distances, &id, member, node.record.udp_endpoints()) {
+        let (record, member) = (node.record.clone(), node.member);
+        let id = record.node_id();
+        if !self.acceptable(peer, distances, &id, member, record.udp_endpoints()) {
             return Some(false);
         }
         count(&mut self.counters.record_cached);
         let source = source_of(&id, peer);
         self.table.told_by_others(key, source);
-        if matches!(origin, Origin::User | Origin::Query(_)) {
-            let record = self.table.get(key)?.record.clone();
-            match origin {
-                Origin::Query(lookup) => self.found_in_lookup(lookup, peer, &record),
-                _ => self.event(Event::RecordSeen { record, source }),
-            }
+        match origin {
+            Origin::User => self.event(Event::RecordSeen { record, source }),
+            Origin::Query(lookup) => self.found_in_lookup(lookup, peer, &record),
+            Origin::Check | Origin::Refresh => {}
         }
         Some(true)
     }

@@ -110,7 +110,7 @@ fn table(part: &str) {
         }
     }
     let mut lines: Vec<Line> = Vec::new();
-    rows.into_iter().for_each(|row| row.print(here, &mut lines));
+    rows.into_iter().for_each(|row| row.append(here, &mut lines));
     println!(
         "\nprimitives here: {:.1} µs a verification (k256), {:.0} ns AES-128-GCM over 100 bytes with a new key\n",
         here.verify / 1e3,

@@ -126,8 +126,8 @@ impl Measured {
         }
     }
 
-    /// Appends its lines.
-    pub(crate) fn print(mut self, here: Here, lines: &mut Vec<Line>) {
+    /// Appends its lines to those of the table.
+    pub(crate) fn append(mut self, here: Here, lines: &mut Vec<Line>) {
         let given = self.given.map(|(ns, primitive, allocations)| {
             let cost = Cost { ns: ns * here.scale(primitive), allocations };
             (cost, format!("{} (scaled)", self.peer))
